@@ -1,0 +1,120 @@
+import Foundation
+import Hummingbird
+import Logging
+import NIOCore
+import ServiceLifecycle
+import UnixSignals
+import Storage
+
+/// The server: an installation, its flows, their routes, and the services that run beside them.
+package struct App: Sendable {
+    let installation: Installation
+    let setUp: SetUp
+    let settingsChanges: SettingsChanges
+    let accounts: Accounts
+    let routes: [Route]
+    let responder: Responder
+    private let readiness = Readiness()
+    private let lines: LineWriter
+
+    /// `extraRoutes` are a test's probes of the pipeline.
+    init(_ installation: Installation, lines: LineWriter, extraRoutes: [Route] = []) {
+        let services = installation.services
+        let sessions = Sessions(services: services)
+        let passwords = Passwords(services: services, sessions: sessions)
+        accounts = Accounts(services: services, passwords: passwords)
+        setUp = SetUp(services: services, accounts: accounts)
+        settingsChanges = SettingsChanges(services: services)
+        self.installation = installation
+        self.lines = lines
+        let flows: [[Route]] = [
+            RecordRoutes(accounts: accounts).routes,
+            PasswordRoutes(passwords: passwords).routes,
+            SessionRoutes(sessions: sessions).routes,
+            SetUpRoutes(setUp: setUp).routes,
+            CollectionRoutes(collections: Collections(services: services)).routes,
+            UserRoutes(accounts: accounts).routes,
+            SettingsRoutes(changes: settingsChanges).routes,
+            HealthRoutes(services: services, readiness: readiness).routes,
+            extraRoutes,
+        ]
+        routes = Self.documented(flows.flatMap(\.self))
+        responder = Responder(
+            services: services,
+            table: RouteTable(routes),
+            authenticator: Authenticator(services: services),
+            limiter: RateLimiter(),
+            requestIDs: RequestIDs(random: services.random),
+            log: RequestLog(lines, isOn: installation.configuration.logLevel <= .info)
+        )
+    }
+
+    package init(_ installation: Installation) {
+        self.init(installation, lines: LineWriter(to: .standardOutput))
+    }
+
+    /// With the route that tells of all of them, itself included.
+    private static func documented(_ routes: [Route]) -> [Route] {
+        func route(_ document: JSON) -> Route {
+            Route(.get, "/api/openapi.json", .open, "This document", gives: .any) { _ in .document(document) }
+        }
+        let document = OpenAPI(routes: routes + [route(nil)]).document
+        return routes + [route(document)]
+    }
+
+    /// Serves until the process is asked to stop; then finishes what is under way.
+    ///
+    /// `whenListening` is told the address, and the set-up URL while there is no admin.
+    package func serve(whenListening: @escaping @Sendable (_ address: String, _ setUpURL: String?) -> Void) async throws {
+        let configuration = installation.configuration
+        let setUp = setUp
+        let address = { @Sendable (port: Int) in "http://\(configuration.host.contains(":") ? "[\(configuration.host)]" : configuration.host):\(port)" }
+        let application = Application(
+            responder: responder,
+            server: .http1(configuration: .init(additionalChannelHandlers: [], idleTimeout: .seconds(75))),
+            configuration: ApplicationConfiguration(
+                address: .hostname(configuration.host, port: configuration.port),
+                serverName: nil
+            ),
+            onServerRunning: { channel in
+                let port = channel.localAddress?.port ?? configuration.port
+                // Only a start that can take requests prints a token; one that can't bind leaves the printed one alone.
+                let token = try? await setUp.issueToken()
+                whenListening(address(port), token.map { "\(address(port))/setup?token=\($0.text)" })
+            },
+            logger: installation.services.logger
+        )
+        let group = ServiceGroup(
+            configuration: ServiceGroupConfiguration(
+                services: [
+                    .init(service: Watching(installation: installation)), .init(service: Sweeper(services: installation.services)),
+                    .init(service: application), .init(service: Draining(readiness: readiness)),
+                ],
+                gracefulShutdownSignals: [.sigterm, .sigint],
+                logger: installation.services.logger
+            )
+        )
+        try await group.run()
+        lines.flush()
+        try installation.close()
+    }
+}
+
+/// Notices the writes of other processes, such as the command line's.
+private struct Watching: Service {
+    let installation: Installation
+
+    func run() async throws {
+        try? await cancelWhenGracefulShutdown { try await installation.watch() }
+    }
+}
+
+/// Tells load balancers to look elsewhere while requests are finished.
+private struct Draining: Service {
+    let readiness: Readiness
+
+    func run() async throws {
+        try? await gracefulShutdown()
+        readiness.drain()
+    }
+}

@@ -1,0 +1,34 @@
+/// Everything that the audit log can say happened. One row each, written in the transaction that did it.
+enum AuditEvent: String, CaseIterable, Sendable {
+    case adminSetUp = "admin.set_up"
+    case collectionCreated = "collection.created"
+    case collectionUpdated = "collection.updated"
+    case collectionDeleted = "collection.deleted"
+    case settingsChanged = "settings.changed"
+    case signingSecretRotated = "signing_secret.rotated"
+    case signingSecretReplaced = "signing_secret.replaced"
+    case userRegistered = "user.registered"
+    case userCreated = "user.created"
+    case userUpdated = "user.updated"
+    case userDeleted = "user.deleted"
+    case userStatusChanged = "user.status_changed"
+    case passwordChanged = "password.changed"
+    case passwordSet = "password.set"
+    case signInSucceeded = "sign_in.succeeded"
+    case signInFailed = "sign_in.failed"
+    case signInLocked = "sign_in.locked"
+    case sessionEnded = "session.ended"
+    case sessionsEnded = "sessions.ended"
+    case fileTokenIssued = "file_token.issued"
+}
+
+/// Who did something, and from where.
+struct Actor: Sendable {
+    /// Nil for somebody not signed in, and for the command line.
+    let id: UserID?
+    /// The admin behind an impersonation.
+    var impersonatedBy: UserID?
+    let client: Client
+
+    static let commandLine = Actor(id: nil, client: .commandLine)
+}

@@ -1,0 +1,113 @@
+/// A refusal: a code of the closed list, and what the caller may know. The cause is for the log only.
+struct AuthError: Error {
+    let code: Code
+    /// A sentence in place of the code's own.
+    var message: String?
+    /// Field → what is wrong with it.
+    var details: [String: String] = [:]
+    var cause: (any Error)?
+    /// Seconds until another try makes sense; sent as `Retry-After`.
+    var retryAfterSeconds: Int?
+
+    init(
+        _ code: Code,
+        _ message: String? = nil,
+        details: [String: String] = [:],
+        cause: (any Error)? = nil,
+        retryAfterSeconds: Int? = nil
+    ) {
+        self.code = code
+        self.message = message
+        self.details = details
+        self.cause = cause
+        self.retryAfterSeconds = retryAfterSeconds
+    }
+
+    /// Every code that an answer can carry. `docs/errors.md` says what each means and what to do; a test compares the two.
+    enum Code: String, CaseIterable, Sendable {
+        case malformed
+        case invalidOneTimeToken = "invalid_one_time_token"
+        case alreadySetUp = "already_set_up"
+        case unauthenticated
+        case invalidToken = "invalid_token"
+        case tokenExpired = "token_expired"
+        case sessionEnded = "session_ended"
+        case invalidCredentials = "invalid_credentials"
+        case forbidden
+        case notFound = "not_found"
+        case methodNotAllowed = "method_not_allowed"
+        case emailTaken = "email_taken"
+        case usernameTaken = "username_taken"
+        case valueTaken = "value_taken"
+        case nameTaken = "name_taken"
+        case lastAdmin = "last_admin"
+        case builtIn = "built_in"
+        case tooLarge = "too_large"
+        case unsupportedMediaType = "unsupported_media_type"
+        case validationFailed = "validation_failed"
+        case featureDisabled = "feature_disabled"
+        case rateLimited = "rate_limited"
+        case lockedOut = "locked_out"
+        case overloaded
+        case unavailable
+        case unexpected
+    }
+}
+
+extension AuthError.Code {
+    var status: Int {
+        switch self {
+        case .malformed, .invalidOneTimeToken, .alreadySetUp: 400
+        case .unauthenticated, .invalidToken, .tokenExpired, .sessionEnded, .invalidCredentials: 401
+        case .forbidden: 403
+        case .notFound: 404
+        case .methodNotAllowed: 405
+        case .emailTaken, .usernameTaken, .valueTaken, .nameTaken, .lastAdmin, .builtIn: 409
+        case .tooLarge: 413
+        case .unsupportedMediaType: 415
+        case .validationFailed, .featureDisabled: 422
+        case .rateLimited, .lockedOut: 429
+        case .unexpected: 500
+        case .overloaded, .unavailable: 503
+        }
+    }
+
+    /// The sentence for people.
+    var text: String {
+        switch self {
+        case .malformed: "The request could not be read."
+        case .invalidOneTimeToken: "This token is wrong, expired or already used. Ask for a new one."
+        case .alreadySetUp: "This server already has an admin. Log in, or use `latchkey admin create` on the server."
+        case .unauthenticated: "This needs a credential: send it as `Authorization: Bearer <token>`."
+        case .invalidToken: "This token is not valid here. Log in again."
+        case .tokenExpired: "This token has expired. Log in again."
+        case .sessionEnded: "This session has ended. Log in again."
+        case .invalidCredentials: "The name or the password is wrong."
+        case .forbidden: "You may not do this."
+        case .notFound: "There is nothing here."
+        case .methodNotAllowed: "This route doesn't take this method."
+        case .emailTaken: "This email is already taken."
+        case .usernameTaken: "This username is already taken."
+        case .valueTaken: "This value is already taken."
+        case .nameTaken: "This name is already taken."
+        case .lastAdmin: "The last admin can't be removed."
+        case .builtIn: "This is built in and can't be removed or renamed."
+        case .tooLarge: "The body is larger than 1 MiB."
+        case .unsupportedMediaType: "Send JSON, with `Content-Type: application/json`."
+        case .validationFailed: "validation failed"
+        case .featureDisabled: "This feature is disabled."
+        case .rateLimited: "Too many requests. Wait a little."
+        case .lockedOut: "Too many failed attempts. Wait before the next one."
+        case .unexpected: "Something went wrong on the server. It has been logged under this request id."
+        case .overloaded: "The server is busy. Try again in a moment."
+        case .unavailable: "The database can't be reached. Try again in a moment."
+        }
+    }
+}
+
+extension AuthError {
+    /// 422 with one message a field.
+    static func validation(_ details: [String: String]) -> AuthError {
+        AuthError(.validationFailed, details: details)
+    }
+}

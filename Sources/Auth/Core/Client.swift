@@ -1,0 +1,17 @@
+/// Who is on the other end of a request, as far as the network tells.
+struct Client: Sendable, Equatable {
+    static let userAgentBytesMax = 256
+
+    /// The numeric address: of the socket, or what a trusted proxy says.
+    let address: String
+    /// Shortened to ``userAgentBytesMax``; nil when none was sent.
+    let userAgent: String?
+
+    init(address: String, userAgent: String?) {
+        self.address = address
+        self.userAgent = userAgent.map { String(decoding: $0.utf8.prefix(Self.userAgentBytesMax), as: UTF8.self) }
+    }
+
+    /// The command line on the server itself.
+    static let commandLine = Client(address: "local", userAgent: "latchkey command line")
+}

@@ -1,0 +1,89 @@
+import Storage
+
+extension Transaction {
+    /// By name; the built-in `_admins` first.
+    func collections() throws -> [Collection] {
+        try all("SELECT * FROM collections ORDER BY name").map(Collection.init)
+    }
+
+    /// Throws `name_taken`.
+    func insertCollection(_ collection: Collection) throws {
+        announce(Topic.collections)
+        try refusingTakenName {
+            try execute(
+                """
+                INSERT INTO collections (id, name, fields, options, created_at, updated_at)
+                VALUES (\(collection.id), \(collection.name), \(collection.schema.json.serialized),
+                    \(collection.options.json.serialized), \(collection.createdAt), \(collection.updatedAt))
+                """
+            )
+        }
+    }
+
+    /// Throws `name_taken`.
+    func updateCollection(_ collection: Collection) throws {
+        announce(Topic.collections)
+        try refusingTakenName {
+            try execute(
+                """
+                UPDATE collections SET name = \(collection.name), fields = \(collection.schema.json.serialized),
+                    options = \(collection.options.json.serialized), updated_at = \(collection.updatedAt)
+                WHERE id = \(collection.id)
+                """
+            )
+        }
+    }
+
+    /// Removes a collection with its accounts, whose sessions end.
+    func deleteCollection(_ id: CollectionID, at now: Timestamp) throws -> Bool {
+        announce(Topic.collections)
+        for row in try all("SELECT id FROM users WHERE collection_id = \(id)") {
+            _ = try deleteUser(try row.get("id"), at: now)
+        }
+        return try execute("DELETE FROM collections WHERE id = \(id)") == 1
+    }
+
+    private func refusingTakenName(_ write: () throws -> Void) throws {
+        do {
+            try write()
+        } catch DatabaseError.unique {
+            throw AuthError(.nameTaken, details: ["name": "is already taken"])
+        }
+    }
+}
+
+extension Collection {
+    init(_ row: Row) throws {
+        guard let fields = JSON(parsing: try row.get("fields", as: String.self)),
+            let options = JSON(parsing: try row.get("options", as: String.self))
+        else { throw DatabaseError.unreadable("fields") }
+        self.init(
+            id: try row.get("id"),
+            name: try row.get("name"),
+            schema: try FieldSchema(json: fields),
+            options: try Options().changed(by: options),
+            createdAt: try row.get("created_at"),
+            updatedAt: try row.get("updated_at")
+        )
+    }
+}
+
+/// Every collection, as the routes look them up.
+struct CollectionIndex: Sendable {
+    let all: [Collection]
+    private let byID: [CollectionID: Collection]
+    private let byName: [String: Collection]
+
+    init(_ collections: [Collection]) {
+        all = collections
+        byID = Dictionary(uniqueKeysWithValues: collections.map { ($0.id, $0) })
+        byName = Dictionary(uniqueKeysWithValues: collections.map { ($0.name, $0) })
+    }
+
+    subscript(id id: CollectionID) -> Collection? { byID[id] }
+
+    /// By name or id.
+    subscript(nameOrID: String) -> Collection? {
+        byName[nameOrID] ?? CollectionID(rawValue: nameOrID).flatMap { byID[$0] }
+    }
+}

@@ -1,0 +1,67 @@
+import Foundation
+import Storage
+
+/// An email address as its owner wrote it, with the folded form that decides uniqueness.
+///
+/// Accepted: one `@`, a local part of at most 64 bytes without spaces, quotes or control characters, and a domain of
+/// dot-separated labels (letters of any script, digits, hyphens). RFC 5321's quoted local parts and address literals are
+/// refused: nobody signs up with them, and mail header injection likes them.
+struct EmailAddress: Hashable, Sendable {
+    static let bytesMax = 254
+    static let localBytesMax = 64
+
+    let text: String
+
+    init?(parsing raw: String) {
+        let text = raw.precomposedStringWithCanonicalMapping
+        guard text.utf8.count <= Self.bytesMax else { return nil }
+        let halves = text.split(separator: "@", omittingEmptySubsequences: false)
+        guard halves.count == 2, Self.isLocalPart(halves[0]), Self.isDomain(halves[1]) else { return nil }
+        self.text = text
+    }
+
+    /// Lower case; two addresses with the same folded text are one address.
+    var folded: String { text.lowercased() }
+
+    private static func isLocalPart(_ text: Substring) -> Bool {
+        guard !text.isEmpty, text.utf8.count <= localBytesMax, !text.hasPrefix("."), !text.hasSuffix("."), !text.contains("..")
+        else { return false }
+        return text.unicodeScalars.allSatisfy { scalar in
+            !scalar.properties.isWhitespace && !isControl(scalar) && !"\"(),:;<>[\\]".unicodeScalars.contains(scalar)
+        }
+    }
+
+    private static func isDomain(_ text: Substring) -> Bool {
+        let labels = text.split(separator: ".", omittingEmptySubsequences: false)
+        return labels.allSatisfy { label in
+            !label.isEmpty && label.utf8.count <= 63 && !label.hasPrefix("-") && !label.hasSuffix("-")
+                && label.unicodeScalars.allSatisfy { $0.properties.isAlphabetic || $0.properties.numericType != nil || $0 == "-" }
+        }
+    }
+
+    private static func isControl(_ scalar: Unicode.Scalar) -> Bool {
+        switch scalar.properties.generalCategory {
+        case .control, .format, .surrogate, .privateUse, .unassigned, .lineSeparator, .paragraphSeparator: true
+        default: false
+        }
+    }
+}
+
+/// An optional second name to sign in with: 1 to 64 letters, digits, `.`, `_` and `-`, so it can't be taken for an email.
+struct Username: Hashable, Sendable {
+    static let countMax = 64
+    let text: String
+
+    init?(parsing raw: String) {
+        let text = raw.precomposedStringWithCanonicalMapping
+        guard (1...Self.countMax).contains(text.count),
+            text.unicodeScalars.allSatisfy({
+                $0.properties.isAlphabetic || $0.properties.numericType != nil || "._-".unicodeScalars.contains($0)
+            })
+        else { return nil }
+        self.text = text
+    }
+
+    /// Lower case; decides uniqueness.
+    var folded: String { text.lowercased() }
+}

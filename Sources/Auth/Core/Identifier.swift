@@ -1,0 +1,61 @@
+import Storage
+
+/// A lower-case UUID (version 7, RFC 9562) that names one kind of thing: a user's id can't be passed where a session's is meant.
+struct Identifier<Subject>: RawRepresentable, Hashable, Sendable, SQLConvertible, CustomStringConvertible {
+    let rawValue: String
+
+    /// Nil unless the text is a canonical lower-case UUID.
+    init?(rawValue: String) {
+        let text = Array(rawValue.utf8)
+        guard text.count == 36 else { return nil }
+        for (index, byte) in text.enumerated() {
+            switch (index, byte) {
+            case (8, UInt8(ascii: "-")), (13, UInt8(ascii: "-")), (18, UInt8(ascii: "-")), (23, UInt8(ascii: "-")): continue
+            case (8, _), (13, _), (18, _), (23, _): return nil
+            case (_, UInt8(ascii: "0")...UInt8(ascii: "9")), (_, UInt8(ascii: "a")...UInt8(ascii: "f")): continue
+            default: return nil
+            }
+        }
+        self.rawValue = rawValue
+    }
+
+    /// A fresh identifier: 48 bits of time, 74 of chance.
+    init(at time: Timestamp, random: Random) {
+        var bytes = random.bytes(16)
+        for index in 0..<6 { bytes[index] = UInt8(truncatingIfNeeded: time.milliseconds >> (40 - 8 * Int64(index))) }
+        bytes[6] = 0x70 | (bytes[6] & 0x0F)
+        bytes[8] = 0x80 | (bytes[8] & 0x3F)
+        var text = ""
+        text.reserveCapacity(36)
+        for (index, byte) in bytes.enumerated() {
+            if index == 4 || index == 6 || index == 8 || index == 10 { text.append("-") }
+            text.append(Hex.digit(byte >> 4))
+            text.append(Hex.digit(byte & 0x0F))
+        }
+        rawValue = text
+    }
+
+    var description: String { rawValue }
+}
+
+typealias UserID = Identifier<User>
+typealias CollectionID = Identifier<Collection>
+typealias SessionID = Identifier<Session>
+
+extension Identifier: Codable {}
+
+/// Lower-case hexadecimal text.
+enum Hex {
+    static func digit(_ value: UInt8) -> Character {
+        Character(Unicode.Scalar(value < 10 ? UInt8(ascii: "0") + value : UInt8(ascii: "a") + value - 10))
+    }
+
+    static func encode(_ bytes: some Sequence<UInt8>) -> String {
+        var text = ""
+        for byte in bytes {
+            text.append(digit(byte >> 4))
+            text.append(digit(byte & 0x0F))
+        }
+        return text
+    }
+}

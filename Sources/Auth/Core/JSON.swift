@@ -1,0 +1,175 @@
+import Foundation
+import OrderedCollections
+
+/// A JSON value (RFC 8259). Bodies are decoded once into it, and answers are written from it.
+enum JSON: Sendable, Equatable {
+    case null
+    case bool(Bool)
+    case integer(Int64)
+    case number(Double)
+    case string(String)
+    case array([JSON])
+    case object(OrderedDictionary<String, JSON>)
+
+    /// Objects and arrays inside each other beyond this are refused before they are decoded.
+    static let depthMax = 32
+
+    /// Nil when the bytes are not one JSON value in UTF-8, or nest deeper than ``depthMax``.
+    init?(parsing bytes: [UInt8]) {
+        guard Self.depth(of: bytes) <= Self.depthMax, let value = try? JSONDecoder().decode(JSON.self, from: Data(bytes)) else {
+            return nil
+        }
+        self = value
+    }
+
+    init?(parsing text: String) {
+        self.init(parsing: Array(text.utf8))
+    }
+
+    /// A linear look at the brackets, so that no hostile nesting reaches a recursive decoder.
+    private static func depth(of bytes: [UInt8]) -> Int {
+        var depth = 0
+        var deepest = 0
+        var isInString = false
+        var isEscaped = false
+        for byte in bytes {
+            if isInString {
+                if isEscaped {
+                    isEscaped = false
+                } else if byte == UInt8(ascii: "\\") {
+                    isEscaped = true
+                } else if byte == UInt8(ascii: "\"") {
+                    isInString = false
+                }
+                continue
+            }
+            switch byte {
+            case UInt8(ascii: "\""): isInString = true
+            case UInt8(ascii: "["), UInt8(ascii: "{"):
+                depth += 1
+                deepest = max(deepest, depth)
+            case UInt8(ascii: "]"), UInt8(ascii: "}"): depth -= 1
+            default: break
+            }
+        }
+        return deepest
+    }
+
+    subscript(key: String) -> JSON? {
+        guard case .object(let members) = self else { return nil }
+        return members[key]
+    }
+
+    var text: String? {
+        guard case .string(let text) = self else { return nil }
+        return text
+    }
+
+    /// True when a string anywhere in it holds U+0000, which neither PostgreSQL nor C libraries can carry.
+    var containsNUL: Bool {
+        switch self {
+        case .null, .bool, .integer, .number: false
+        case .string(let text): text.utf8.contains(0)
+        case .array(let elements): elements.contains(where: \.containsNUL)
+        case .object(let members): members.contains { $0.key.utf8.contains(0) || $0.value.containsNUL }
+        }
+    }
+}
+
+extension JSON: Decodable {
+    init(from decoder: any Decoder) throws {
+        let container = try decoder.singleValueContainer()
+        if let text = try? container.decode(String.self) {
+            self = .string(text)
+        } else if container.decodeNil() {
+            self = .null
+        } else if let flag = try? container.decode(Bool.self) {
+            self = .bool(flag)
+        } else if let integer = try? container.decode(Int64.self) {
+            self = .integer(integer)
+        } else if let number = try? container.decode(Double.self) {
+            self = .number(number)
+        } else if let elements = try? container.decode([JSON].self) {
+            self = .array(elements)
+        } else {
+            let members = try container.decode([String: JSON].self)
+            // The decoder forgets the order of the keys; sorting makes it the same each time.
+            self = .object(OrderedDictionary(uniqueKeysWithValues: members.sorted { $0.key < $1.key }))
+        }
+    }
+}
+
+extension JSON: ExpressibleByStringLiteral, ExpressibleByBooleanLiteral, ExpressibleByIntegerLiteral, ExpressibleByNilLiteral {
+    init(stringLiteral text: String) { self = .string(text) }
+    init(booleanLiteral flag: Bool) { self = .bool(flag) }
+    init(integerLiteral integer: Int64) { self = .integer(integer) }
+    init(nilLiteral: ()) { self = .null }
+}
+
+extension JSON: ExpressibleByArrayLiteral, ExpressibleByDictionaryLiteral {
+    init(arrayLiteral elements: JSON...) { self = .array(elements) }
+
+    init(dictionaryLiteral members: (String, JSON)...) {
+        self = .object(OrderedDictionary(members) { _, last in last })
+    }
+}
+
+extension JSON {
+    /// Nil becomes null.
+    static func optional(_ text: String?) -> JSON { text.map(JSON.string) ?? .null }
+
+    /// The object with the members of `other` behind its own; `other` can't replace a member.
+    func merging(_ other: OrderedDictionary<String, JSON>) -> JSON {
+        guard case .object(let members) = self else { return self }
+        return .object(members.merging(other) { own, _ in own })
+    }
+
+    /// As compact text.
+    var serialized: String {
+        var bytes: [UInt8] = []
+        write(to: &bytes)
+        return String(decoding: bytes, as: UTF8.self)
+    }
+
+    /// Appends the compact text. Ours and not `JSONEncoder`'s, since every answer of a hot path is written by it
+    /// (docs/designs/002-json-and-jws.md).
+    func write(to bytes: inout [UInt8]) {
+        switch self {
+        case .null: bytes.append(contentsOf: "null".utf8)
+        case .bool(let flag): bytes.append(contentsOf: (flag ? "true" : "false").utf8)
+        case .integer(let integer): bytes.append(contentsOf: integer.description.utf8)
+        case .number(let number): bytes.append(contentsOf: (number.isFinite ? number.description : "null").utf8)
+        case .string(let text): Self.write(text, to: &bytes)
+        case .array(let elements):
+            bytes.append(UInt8(ascii: "["))
+            for (index, element) in elements.enumerated() {
+                if index > 0 { bytes.append(UInt8(ascii: ",")) }
+                element.write(to: &bytes)
+            }
+            bytes.append(UInt8(ascii: "]"))
+        case .object(let members):
+            bytes.append(UInt8(ascii: "{"))
+            for (index, member) in members.elements.enumerated() {
+                if index > 0 { bytes.append(UInt8(ascii: ",")) }
+                Self.write(member.key, to: &bytes)
+                bytes.append(UInt8(ascii: ":"))
+                member.value.write(to: &bytes)
+            }
+            bytes.append(UInt8(ascii: "}"))
+        }
+    }
+
+    private static func write(_ text: String, to bytes: inout [UInt8]) {
+        bytes.append(UInt8(ascii: "\""))
+        for byte in text.utf8 {
+            switch byte {
+            case UInt8(ascii: "\""): bytes.append(contentsOf: [UInt8(ascii: "\\"), UInt8(ascii: "\"")])
+            case UInt8(ascii: "\\"): bytes.append(contentsOf: [UInt8(ascii: "\\"), UInt8(ascii: "\\")])
+            case 0x0A: bytes.append(contentsOf: [UInt8(ascii: "\\"), UInt8(ascii: "n")])
+            case 0x00..<0x20, 0x7F: bytes.append(contentsOf: "\\u00\(Hex.encode(CollectionOfOne(byte)))".utf8)
+            default: bytes.append(byte)
+            }
+        }
+        bytes.append(UInt8(ascii: "\""))
+    }
+}

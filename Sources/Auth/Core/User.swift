@@ -1,0 +1,56 @@
+import OrderedCollections
+import Storage
+
+/// An account of a collection: a person, or a background process ("system").
+struct User: Sendable {
+    let id: UserID
+    let collectionID: CollectionID
+    let kind: Kind
+    let status: Status
+    /// Nil for system users without one.
+    let email: String?
+    let username: String?
+    let isEmailVerified: Bool
+    let isAnonymous: Bool
+    /// The collection's own fields.
+    let data: OrderedDictionary<String, JSON>
+    let createdAt: Timestamp
+    let updatedAt: Timestamp
+    var lastLoginAt: Timestamp?
+
+    enum Kind: String, Sendable, SQLConvertible, CaseIterable {
+        case human
+        case system
+    }
+
+    enum Status: String, Sendable, SQLConvertible, CaseIterable {
+        case active
+        /// Made but not yet let in.
+        case pending
+        case suspended
+    }
+
+    /// Keys of a record that clients can't set: they belong to the server.
+    static let reservedKeys: Set<String> = [
+        "id", "collection", "kind", "status", "email_verified", "verified", "anonymous", "password", "password_hash",
+        "tokens_valid_after", "groups", "permissions", "created_at", "updated_at", "last_login_at", "pending_email",
+    ]
+
+    /// The record as clients see it.
+    func record(in collection: Collection) -> JSON {
+        let own: JSON = [
+            "id": .string(id.rawValue), "collection": .string(collection.name), "kind": .string(kind.rawValue),
+            "status": .string(status.rawValue), "email": .optional(email), "username": .optional(username),
+            "email_verified": .bool(isEmailVerified), "anonymous": .bool(isAnonymous), "created_at": createdAt.json,
+            "updated_at": updatedAt.json, "last_login_at": lastLoginAt?.json ?? .null,
+        ]
+        return own.merging(data)
+    }
+
+    /// The same account, signed in at that time.
+    func signedIn(at time: Timestamp) -> User {
+        var user = self
+        user.lastLoginAt = time
+        return user
+    }
+}

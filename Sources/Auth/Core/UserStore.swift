@@ -1,0 +1,144 @@
+import OrderedCollections
+import Storage
+
+extension Transaction {
+    func user(_ id: UserID) throws -> User? {
+        try one("SELECT * FROM users WHERE id = \(id)").map(User.init)
+    }
+
+    func user(_ id: UserID, in collection: CollectionID) throws -> User? {
+        try one("SELECT * FROM users WHERE id = \(id) AND collection_id = \(collection)").map(User.init)
+    }
+
+    /// The account that a sign-in name means; an email can't be a username, so there is at most one.
+    func user(named name: SignInName, in collection: CollectionID) throws -> User? {
+        if let email = name.emailFolded {
+            try one("SELECT * FROM users WHERE collection_id = \(collection) AND email_folded = \(email)").map(User.init)
+        } else if let username = name.usernameFolded {
+            try one("SELECT * FROM users WHERE collection_id = \(collection) AND username_folded = \(username)").map(User.init)
+        } else {
+            nil
+        }
+    }
+
+    /// Throws `email_taken`, `username_taken` or `value_taken`.
+    func insertUser(_ user: User, schema: FieldSchema) throws {
+        try refusingTaken {
+            try execute(
+                """
+                INSERT INTO users
+                    (id, collection_id, kind, status, email, email_folded, username, username_folded, email_verified, anonymous,
+                    data, created_at, updated_at)
+                VALUES (\(user.id), \(user.collectionID), \(user.kind), \(user.status), \(user.email),
+                    \(user.email.map(folded)), \(user.username), \(user.username.map(folded)), \(user.isEmailVerified),
+                    \(user.isAnonymous), \(JSON.object(user.data).serialized), \(user.createdAt), \(user.updatedAt))
+                """
+            )
+        }
+        try putUniqueValues(of: user, schema: schema)
+    }
+
+    /// Replaces what can change of a user. Throws like ``insertUser(_:schema:)``.
+    func updateUser(_ user: User, schema: FieldSchema) throws {
+        announce(Topic.user(user.id))
+        try refusingTaken {
+            try execute(
+                """
+                UPDATE users SET status = \(user.status), email = \(user.email), email_folded = \(user.email.map(folded)),
+                    username = \(user.username), username_folded = \(user.username.map(folded)),
+                    email_verified = \(user.isEmailVerified), data = \(JSON.object(user.data).serialized),
+                    updated_at = \(user.updatedAt)
+                WHERE id = \(user.id)
+                """
+            )
+        }
+        try execute("DELETE FROM unique_values WHERE user_id = \(user.id)")
+        try putUniqueValues(of: user, schema: schema)
+    }
+
+    func noteSignIn(of user: UserID, at now: Timestamp) throws {
+        announce(Topic.user(user))
+        try execute("UPDATE users SET last_login_at = \(now) WHERE id = \(user)")
+    }
+
+    /// Removes the account and what belongs to it. Its sessions stay as ended, so that its tokens say why.
+    func deleteUser(_ id: UserID, at now: Timestamp) throws -> Bool {
+        announce(Topic.user(id))
+        try endSessions(of: id, because: .deleted, at: now)
+        return try execute("DELETE FROM users WHERE id = \(id)") == 1
+    }
+
+    func countUsers(in collection: CollectionID, where condition: SQL = "TRUE") throws -> Int {
+        try one("SELECT count(*) AS count FROM users WHERE collection_id = \(collection) AND \(condition)")?.get("count") ?? 0
+    }
+
+    /// Oldest first.
+    func users(in collection: CollectionID, where condition: SQL = "TRUE", page: Page) throws -> [User] {
+        try all(
+            """
+            SELECT * FROM users WHERE collection_id = \(collection) AND \(condition)
+            ORDER BY created_at, id LIMIT \(page.size) OFFSET \(page.offset)
+            """
+        ).map(User.init)
+    }
+
+    /// Fills the unique values of a collection anew, after its schema has changed. Throws `value_taken`.
+    func rebuildUniqueValues(of collection: Collection) throws {
+        try execute("DELETE FROM unique_values WHERE collection_id = \(collection.id)")
+        guard collection.schema.own.contains(where: \.isUnique) else { return }
+        for user in try all("SELECT * FROM users WHERE collection_id = \(collection.id)").map(User.init) {
+            try putUniqueValues(of: user, schema: collection.schema)
+        }
+    }
+
+    private func putUniqueValues(of user: User, schema: FieldSchema) throws {
+        for field in schema.own where field.isUnique {
+            guard let value = user.data[field.name] else { continue }
+            do {
+                try execute(
+                    """
+                    INSERT INTO unique_values (collection_id, field, value, user_id)
+                    VALUES (\(user.collectionID), \(field.name), \(field.uniqueKey(of: value)), \(user.id))
+                    """
+                )
+            } catch DatabaseError.unique {
+                throw AuthError(.valueTaken, details: [field.name: "is already taken"])
+            }
+        }
+    }
+
+    private func folded(_ text: String) -> String { text.lowercased() }
+
+    /// The constraint decides, not a look beforehand: of two registrations at once, one is refused.
+    private func refusingTaken(_ write: () throws -> Void) throws {
+        do {
+            try write()
+        } catch DatabaseError.unique("users_collection_id_email_folded") {
+            throw AuthError(.emailTaken, details: ["email": "is already taken"])
+        } catch DatabaseError.unique("users_collection_id_username_folded") {
+            throw AuthError(.usernameTaken, details: ["username": "is already taken"])
+        }
+    }
+}
+
+extension User {
+    init(_ row: Row) throws {
+        guard case .object(let data)? = JSON(parsing: try row.get("data", as: String.self)) else {
+            throw DatabaseError.unreadable("data")
+        }
+        self.init(
+            id: try row.get("id"),
+            collectionID: try row.get("collection_id"),
+            kind: try row.get("kind"),
+            status: try row.get("status"),
+            email: try row.get("email"),
+            username: try row.get("username"),
+            isEmailVerified: try row.get("email_verified"),
+            isAnonymous: try row.get("anonymous"),
+            data: data,
+            createdAt: try row.get("created_at"),
+            updatedAt: try row.get("updated_at"),
+            lastLoginAt: try row.get("last_login_at")
+        )
+    }
+}

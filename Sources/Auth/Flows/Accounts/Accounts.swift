@@ -1,0 +1,217 @@
+import OrderedCollections
+import Storage
+
+/// Accounts: made by their owners or by admins, read, changed, removed.
+struct Accounts: Sendable {
+    let services: Services
+    let passwords: Passwords
+
+    /// Makes an account for whoever asks, if the collection lets people register. Throws `forbidden`, `validation_failed`,
+    /// `email_taken`, `username_taken`, `value_taken`.
+    func register(_ body: OrderedDictionary<String, JSON>, in collection: Collection, from client: Client) async throws -> User {
+        guard collection.options.registration && !collection.isAdmins else {
+            throw AuthError(.forbidden, "Accounts of this collection are made by admins.")
+        }
+        let new = NewAccount(kind: .human, status: .active, isEmailVerified: false, handled: ["password"])
+        return try await create(new, body, in: collection, event: .userRegistered) { Actor(id: $0, client: client) }
+    }
+
+    /// Makes an admin. `condition` runs first in the transaction and may refuse by throwing.
+    func createAdmin(
+        email: String,
+        password: Secret<String>,
+        event: AuditEvent = .userCreated,
+        by actor: Actor,
+        unless condition: @escaping @Sendable (Transaction, CollectionID) throws -> Void = { _, _ in }
+    ) async throws -> User {
+        let admins = try await services.adminsCollection()
+        let new = NewAccount(kind: .human, status: .active, isEmailVerified: false, handled: ["password"])
+        let body: OrderedDictionary<String, JSON> = ["email": .string(email), "password": .string(password.reveal())]
+        return try await create(new, body, in: admins, event: event, unless: condition) { _ in actor }
+    }
+
+    /// Makes an account of either kind for somebody else; a system user has no password. Throws like ``register(_:in:from:)``.
+    func create(_ new: NewAccount, _ body: OrderedDictionary<String, JSON>, in collection: Collection, by actor: Actor) async throws -> User {
+        try await create(new, body, in: collection, event: .userCreated) { _ in actor }
+    }
+
+    /// What a creation sets beside the fields.
+    struct NewAccount: Sendable {
+        let kind: User.Kind
+        let status: User.Status
+        let isEmailVerified: Bool
+        /// Keys of the body that are not fields of the record.
+        let handled: Set<String>
+    }
+
+    private func create(
+        _ new: NewAccount,
+        _ body: OrderedDictionary<String, JSON>,
+        in collection: Collection,
+        event: AuditEvent,
+        unless condition: @escaping @Sendable (Transaction, CollectionID) throws -> Void = { _, _ in },
+        by actor: @escaping @Sendable (UserID) -> Actor
+    ) async throws -> User {
+        let (input, password) = try await validated(new, body, in: collection)
+        let hashed: PasswordHash? =
+            if let password { try await services.hasher.hash(password) } else { nil }
+        let now = services.clock.now()
+        let user = User(
+            id: UserID(at: now, random: services.random),
+            collectionID: collection.id,
+            kind: new.kind,
+            status: new.status,
+            email: input.email?.text,
+            username: input.username.flatMap { $0?.text },
+            isEmailVerified: new.isEmailVerified,
+            isAnonymous: false,
+            data: try input.applied(to: [:]),
+            createdAt: now,
+            updatedAt: now,
+            lastLoginAt: nil
+        )
+        let secretID = Identifier<PasswordHash>(at: now, random: services.random)
+        try await services.db.write { [services] tx in
+            try condition(tx, collection.id)
+            try tx.insertUser(user, schema: collection.schema)
+            if let hashed { try tx.putPassword(hashed, of: user.id, id: secretID, at: now) }
+            try tx.audit(event, by: actor(user.id), on: user.id, details: ["collection": .string(collection.name)], services)
+        }
+        return user
+    }
+
+    /// Every problem of the fields and the password in one answer, before anything is hashed.
+    private func validated(
+        _ new: NewAccount,
+        _ body: OrderedDictionary<String, JSON>,
+        in collection: Collection
+    ) async throws -> (input: RecordInput, password: Secret<String>?) {
+        let policy = PasswordPolicy(try await services.settings())
+        var problems: [String: String] = [:]
+        var password: Secret<String>?
+        switch (new.kind, body["password"] ?? .null) {
+        case (.system, .null): break
+        case (.system, _): problems["password"] = "can't be set: system users act through API keys"
+        case (.human, .string(let text)) where !text.isEmpty:
+            password = Secret(text)
+            problems["password"] =
+                text.utf8.contains(0) ? "must not contain NUL characters" : policy.problem(with: text, email: body["email"]?.text)
+        case (.human, .null), (.human, .string): problems["password"] = "is required"
+        case (.human, _): problems["password"] = "must be a text"
+        }
+        do {
+            let input = try RecordInput(body, for: .create(new.kind), in: collection, handled: new.handled)
+            guard problems.isEmpty else { throw AuthError.validation(problems) }
+            return (input, password)
+        } catch let error as AuthError where error.code == .validationFailed {
+            throw AuthError.validation(error.details.merging(problems) { own, _ in own })
+        }
+    }
+
+    /// The account. Throws `not_found`.
+    func find(_ id: UserID, in collection: Collection) async throws -> User {
+        guard let user = try await services.db.read({ tx in try tx.user(id, in: collection.id) }) else { throw AuthError(.notFound) }
+        return user
+    }
+
+    /// A page of the accounts that pass the filter, oldest first.
+    func list(in collection: Collection, filter: RecordFilter, page: Page) async throws -> PageOf<User> {
+        try await services.db.read { tx in
+            PageOf(
+                elements: try tx.users(in: collection.id, where: filter.condition, page: page),
+                page: page,
+                total: try tx.countUsers(in: collection.id, where: filter.condition)
+            )
+        }
+    }
+
+    /// What an admin may change beside the fields.
+    struct AdminChange: Sendable {
+        var status: User.Status?
+        var isEmailVerified: Bool?
+        var password: Secret<String>?
+    }
+
+    /// Changes fields of an account, and as an admin its status, verification and password. Suspension ends its sessions, and so
+    /// does a new password. Throws `not_found`, `validation_failed`, `email_taken`, `username_taken`, `value_taken`.
+    func change(
+        _ id: UserID,
+        in collection: Collection,
+        to input: RecordInput,
+        _ admin: AdminChange = AdminChange(),
+        by actor: Actor
+    ) async throws -> User {
+        let email = try await find(id, in: collection).email
+        let hashed: PasswordHash? =
+            if let password = admin.password { try await passwords.hash(password, email: input.email?.text ?? email) } else { nil }
+        let now = services.clock.now()
+        let secretID = Identifier<PasswordHash>(at: now, random: services.random)
+        return try await services.db.write { [services] tx in
+            guard let old = try tx.user(id, in: collection.id) else { throw AuthError(.notFound) }
+            guard old.kind == .human || hashed == nil else {
+                throw AuthError.validation(["password": "can't be set: system users act through API keys"])
+            }
+            let user = try old.changed(by: input, admin, at: now)
+            if collection.isAdmins && user.status != .active { try tx.checkAnotherAdmin(than: id, in: collection.id) }
+            try tx.updateUser(user, schema: collection.schema)
+            try tx.audit(.userUpdated, by: actor, on: id, details: ["fields": .array(input.names.map(JSON.string))], services)
+            if user.status != old.status {
+                if user.status != .active { try tx.endSessions(of: id, because: .suspended, at: now) }
+                let details: JSON = ["from": .string(old.status.rawValue), "to": .string(user.status.rawValue)]
+                try tx.audit(.userStatusChanged, by: actor, on: id, details: details, services)
+            }
+            if let hashed {
+                try tx.putPassword(hashed, of: id, id: secretID, at: now)
+                try tx.endSessions(of: id, because: .passwordChanged, at: now)
+                try tx.audit(.passwordSet, by: actor, on: id, services)
+            }
+            return user
+        }
+    }
+
+    /// Removes an account. Throws `not_found`, or `last_admin`.
+    func delete(_ id: UserID, in collection: Collection, by actor: Actor) async throws {
+        let now = services.clock.now()
+        try await services.db.write { [services] tx in
+            guard try tx.user(id, in: collection.id) != nil else { throw AuthError(.notFound) }
+            if collection.isAdmins { try tx.checkAnotherAdmin(than: id, in: collection.id) }
+            _ = try tx.deleteUser(id, at: now)
+            try tx.audit(.userDeleted, by: actor, on: id, details: ["collection": .string(collection.name)], services)
+        }
+    }
+}
+
+extension RecordInput {
+    /// What it sets, for the audit log: names, not values.
+    var names: [String] {
+        (email == nil ? [] : [FieldSchema.email]) + (username == nil ? [] : [FieldSchema.username]) + data.keys
+    }
+}
+
+extension User {
+    fileprivate func changed(by input: RecordInput, _ admin: Accounts.AdminChange, at now: Timestamp) throws -> User {
+        // An address that nobody has shown to be theirs isn't verified, unless an admin says so in the same breath.
+        let isSameEmail = input.email.map { $0.text == email } ?? true
+        return User(
+            id: id,
+            collectionID: collectionID,
+            kind: kind,
+            status: admin.status ?? status,
+            email: input.email?.text ?? email,
+            username: input.username.map { $0?.text } ?? username,
+            isEmailVerified: admin.isEmailVerified ?? (isSameEmail && isEmailVerified),
+            isAnonymous: isAnonymous,
+            data: try input.applied(to: data),
+            createdAt: createdAt,
+            updatedAt: now,
+            lastLoginAt: lastLoginAt
+        )
+    }
+}
+
+extension Transaction {
+    /// Throws `last_admin` when nobody but this one could administer the server.
+    fileprivate func checkAnotherAdmin(than id: UserID, in admins: CollectionID) throws {
+        guard try countUsers(in: admins, where: "status = 'active' AND id <> \(id)") > 0 else { throw AuthError(.lastAdmin) }
+    }
+}

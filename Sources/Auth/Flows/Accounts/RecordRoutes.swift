@@ -1,0 +1,50 @@
+import HTTPTypes
+
+/// Registration, and the records of accounts.
+struct RecordRoutes: Sendable {
+    let accounts: Accounts
+
+    var routes: [Route] {
+        [
+            Route(
+                .post, "/api/auth/:col/register", .open, "Make an account",
+                limit: .auth,
+                takes: .object([.required("email", .text), .required("password", .text), .optional("username", .text)], others: .any),
+                gives: .record
+            ) { call in
+                let collection = try call.collection()
+                return .data(try await accounts.register(call.body, in: collection, from: call.client).record(in: collection))
+            },
+            Route(
+                .get, "/api/records/:col", .admin, "The records of a collection, oldest first",
+                query: [.optional("page", .integer), .optional("perPage", .integer), .optional("filter", .text)], gives: .list(.record)
+            ) { call in
+                let collection = try call.collection()
+                let filter = try RecordFilter(parsing: call.query["filter"])
+                let page = try await accounts.list(in: collection, filter: filter, page: Page(query: call.query))
+                return page.answer { $0.record(in: collection) }
+            },
+            Route(.get, "/api/records/:col/:id", .ownerOrAdmin, "A record", gives: .record) { call in
+                let collection = try call.collection()
+                return .data(try await accounts.find(call.userID(), in: collection).record(in: collection))
+            },
+            Route(
+                .patch, "/api/records/:col/:id", .ownerOrAdmin, "Change a record",
+                takes: .object([], others: .any), gives: .record, use: change
+            ),
+            Route(.delete, "/api/records/:col/:id", .ownerOrAdmin, "Remove an account", gives: .object([.required("deleted", .flag)])) { call in
+                try await accounts.delete(call.userID(), in: call.collection(), by: call.actor)
+                return .data(["deleted": true])
+            },
+        ]
+    }
+
+    @Sendable private func change(_ call: Call) async throws -> Answer {
+        let collection = try call.collection()
+        let id = try call.userID()
+        // Which accounts there are is no secret to their owner or an admin; an unknown one is 404 before its body is looked at.
+        _ = try await accounts.find(id, in: collection)
+        let input = try RecordInput(call.body, for: .change, in: collection)
+        return .data(try await accounts.change(id, in: collection, to: input, by: call.actor).record(in: collection))
+    }
+}

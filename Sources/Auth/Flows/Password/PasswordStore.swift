@@ -1,0 +1,24 @@
+import Storage
+
+extension Transaction {
+    /// The user's password hash; nil for unknown users and those without a password.
+    func passwordHash(of user: UserID) throws -> PasswordHash? {
+        try one("SELECT hash FROM secrets WHERE user_id = \(user) AND type = 'password'")?.get("hash")
+    }
+
+    /// Sets or replaces the one password of a user.
+    func putPassword(_ hash: PasswordHash, of user: UserID, id: Identifier<PasswordHash>, at now: Timestamp) throws {
+        try execute(
+            """
+            INSERT INTO secrets (id, user_id, type, hash, created_at) VALUES (\(id), \(user), 'password', \(hash), \(now))
+            ON CONFLICT (user_id) WHERE type = 'password'
+            DO UPDATE SET hash = excluded.hash, created_at = excluded.created_at, last_used_at = NULL
+            """
+        )
+    }
+
+    /// The same password under new parameters; nothing happens when it was changed meanwhile.
+    func rehashPassword(of user: UserID, from old: PasswordHash, to new: PasswordHash) throws {
+        try execute("UPDATE secrets SET hash = \(new) WHERE user_id = \(user) AND type = 'password' AND hash = \(old)")
+    }
+}

@@ -1,0 +1,82 @@
+import Storage
+
+/// Signing in with a password, and changing it.
+struct Passwords: Sendable {
+    let services: Services
+    let sessions: Sessions
+
+    /// Verifies a name and password and starts a session.
+    ///
+    /// The answer, its text and the work are the same for an unknown name, a wrong password, a suspended account and a system
+    /// user: `invalid_credentials`. Throws `locked_out` while the account or the address is locked, `overloaded` when too many
+    /// hashes wait.
+    func signIn(_ name: SignInName, _ password: Secret<String>, in collection: Collection, from client: Client) async throws -> SignIn {
+        let (user, hash) = try await services.db.read { tx in
+            let user = try tx.user(named: name, in: collection.id)
+            return (user, try user.flatMap { try tx.passwordHash(of: $0.id) })
+        }
+        let lockout = Lockout(services: services, account: .init(user: user?.id, name: name, collection: collection.id), client: client)
+        try await lockout.check()
+        let isRight = try await verify(password, against: hash)
+        guard isRight, let user, let hash else {
+            try await lockout.countFailure(of: user?.id)
+            throw AuthError(.invalidCredentials)
+        }
+        if services.hasher.isOutdated(hash) { try await rehash(password, of: user.id, from: hash) }
+        let proof = Proof(subject: user.id, methods: [.password], at: services.clock.now())
+        return try await sessions.begin(proof, in: collection, lockout: lockout, from: client)
+    }
+
+    /// Replaces the caller's password, ends every session of theirs (the one that asks too: whoever stole its token is out), and
+    /// starts a new one. Throws `invalid_credentials` for a wrong current password and counts it like a failed sign-in.
+    func change(
+        of principal: Principal,
+        from current: Secret<String>,
+        to new: Secret<String>,
+        from client: Client
+    ) async throws -> SignIn {
+        let user = principal.user
+        let hash = try await services.db.read { tx in try tx.passwordHash(of: user.id) }
+        let account = Lockout.Account(user: user.id, name: nil, collection: user.collectionID)
+        let lockout = Lockout(services: services, account: account, client: client)
+        try await lockout.check()
+        guard try await verify(current, against: hash) else {
+            try await lockout.countFailure(of: user.id)
+            throw AuthError(.invalidCredentials, "The current password is wrong.")
+        }
+        let hashed = try await self.hash(new, email: user.email)
+        let now = services.clock.now()
+        let id = Identifier<PasswordHash>(at: now, random: services.random)
+        try await services.db.write { [services] tx in
+            // Of two changes at once, the second proved a password that is no longer the user's.
+            guard try tx.passwordHash(of: user.id)?.rawValue == hash?.rawValue else {
+                throw AuthError(.invalidCredentials, "The current password is wrong.")
+            }
+            try tx.putPassword(hashed, of: user.id, id: id, at: now)
+            try tx.endSessions(of: user.id, because: .passwordChanged, at: now)
+            try tx.audit(.passwordChanged, by: principal.actor(from: client), on: user.id, services)
+        }
+        let proof = Proof(subject: user.id, methods: principal.session.methods, at: now)
+        return try await sessions.begin(proof, in: principal.collection, lockout: lockout, from: client)
+    }
+
+    /// The hash of a new password. Throws `validation_failed` when the policy refuses it.
+    func hash(_ password: Secret<String>, email: String?, field: String = "password") async throws -> PasswordHash {
+        let policy = PasswordPolicy(try await services.settings())
+        if let problem = policy.problem(with: password.reveal(), email: email) { throw AuthError.validation([field: problem]) }
+        return try await services.hasher.hash(password)
+    }
+
+    /// Verifies against a dummy when there is no hash: the same work for known and unknown.
+    private func verify(_ password: Secret<String>, against hash: PasswordHash?) async throws -> Bool {
+        // No such password was ever accepted, so nothing is given away by not hashing it.
+        guard password.reveal().utf8.count <= PasswordPolicy.countMax * 4 else { return false }
+        let matches = try await services.hasher.matches(password, hash ?? .dummy)
+        return matches && hash != nil
+    }
+
+    private func rehash(_ password: Secret<String>, of user: UserID, from old: PasswordHash) async throws {
+        let new = try await services.hasher.hash(password)
+        try await services.db.write { tx in try tx.rehashPassword(of: user, from: old, to: new) }
+    }
+}

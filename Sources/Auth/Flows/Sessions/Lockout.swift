@@ -1,0 +1,80 @@
+import Storage
+
+/// Slows down guessing: after some failures an account, or an address, is locked for a while. Shared by all nodes, since it lives
+/// in the database.
+///
+/// An unknown name is locked just like an account, so that a lock tells nothing. A failure is counted when it is known; the check
+/// in the transaction that starts the session makes sure that, of guesses in parallel, none that comes after the last permitted
+/// failure succeeds, even a right one.
+struct Lockout: Sendable {
+    /// An address may fail so many times as often as an account.
+    static let addressFactor = 10
+
+    let services: Services
+    let account: Account
+    let client: Client
+
+    /// What is locked: the user, or the name that nobody has.
+    struct Account: Sendable {
+        let user: UserID?
+        let name: SignInName?
+        let collection: CollectionID
+
+        var key: Digest {
+            if let user { return Digest(of: "account:\(user)") }
+            let folded = name.map { $0.emailFolded ?? $0.usernameFolded ?? $0.text.lowercased() } ?? ""
+            return Digest(of: "name:\(collection):\(folded)")
+        }
+    }
+
+    private var addressKey: Digest { Digest(of: "address:\(AddressRange.limitKey(client.address))") }
+
+    /// Throws `locked_out` while the account or the address is locked.
+    func check() async throws {
+        guard let limits = Limits(try await services.settings()) else { return }
+        try await services.db.read { tx in try check(in: tx, limits) }
+    }
+
+    /// The same inside the transaction that starts the session; it also forgets the account's failures.
+    func pass(in tx: Transaction, _ settings: Settings) throws {
+        guard let limits = Limits(settings) else { return }
+        try check(in: tx, limits)
+        try tx.forgetFailures(account.key)
+    }
+
+    /// Counts a failed attempt and tells the audit log.
+    func countFailure(of user: UserID?) async throws {
+        let limits = Limits(try await services.settings())
+        let now = services.clock.now()
+        try await services.db.write { [self] tx in
+            let actor = Actor(id: nil, client: client)
+            try tx.audit(.signInFailed, by: actor, on: user, outcome: .failure, services)
+            guard let limits else { return }
+            for (key, max) in [(account.key, limits.failuresMax), (addressKey, limits.failuresMax * Self.addressFactor)] {
+                if try tx.countFailure(key, max: max, lockSeconds: limits.seconds, at: now) {
+                    let what: JSON = ["locked": .string(key == account.key ? "account" : "address")]
+                    try tx.audit(.signInLocked, by: actor, on: user, outcome: .failure, details: what, services)
+                }
+            }
+        }
+    }
+
+    private func check(in tx: Transaction, _ limits: Limits) throws {
+        let now = services.clock.now()
+        let ends = try [account.key, addressKey].compactMap { key in try tx.lockedUntil(key) }.filter { $0 > now }
+        guard let end = ends.max() else { return }
+        throw AuthError(.lockedOut, retryAfterSeconds: Int((end.milliseconds - now.milliseconds + 999) / 1000))
+    }
+
+    /// Nil when lockout is off.
+    private struct Limits: Sendable {
+        let failuresMax: Int
+        let seconds: Int
+
+        init?(_ settings: Settings) {
+            failuresMax = settings.count("auth.lockout.max_attempts")
+            seconds = settings.count("auth.lockout.duration_seconds")
+            guard failuresMax > 0 else { return nil }
+        }
+    }
+}

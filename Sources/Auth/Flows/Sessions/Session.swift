@@ -1,0 +1,67 @@
+import Storage
+
+/// A signed-in presence. Every token is only a view of one; ending it kills them all.
+struct Session: Sendable {
+    let id: SessionID
+    let userID: UserID
+    let collectionID: CollectionID
+    let kind: Kind
+    let methods: [Proof.Method]
+    /// When the user last proved who they are.
+    let provedAt: Timestamp
+    let client: Client
+    let createdAt: Timestamp
+    let lastSeenAt: Timestamp
+    let expiresAt: Timestamp
+    let end: End?
+
+    enum Kind: String, Sendable, SQLConvertible {
+        case user
+        case admin
+
+        var window: Window {
+            switch self {
+            case .user: .user
+            case .admin: .admin
+            }
+        }
+
+        var audience: SessionClaims.Audience {
+            switch self {
+            case .user: .user
+            case .admin: .admin
+            }
+        }
+    }
+
+    struct End: Sendable, Equatable {
+        let at: Timestamp
+        let reason: EndReason
+    }
+
+    enum EndReason: String, Sendable, SQLConvertible, CaseIterable {
+        case logout
+        case revoked
+        case expired
+        case passwordChanged = "password_changed"
+        case suspended
+        case deleted
+        case secretRotated = "secret_rotated"
+        /// An admin ended it.
+        case admin
+    }
+
+    /// Why the session can't be used at `now`; nil when it can.
+    func endReason(at now: Timestamp) -> EndReason? {
+        end?.reason ?? (expiresAt <= now ? .expired : nil)
+    }
+
+    /// As its owner sees it in the list of sessions.
+    func json(isCurrent: Bool) -> JSON {
+        [
+            "id": .string(id.rawValue), "created_at": createdAt.json, "last_seen_at": lastSeenAt.json, "expires_at": expiresAt.json,
+            "ip": .string(client.address), "user_agent": .optional(client.userAgent),
+            "amr": .array(methods.map { .string($0.rawValue) }), "current": .bool(isCurrent),
+        ]
+    }
+}

@@ -1,0 +1,103 @@
+import Storage
+
+extension Transaction {
+    func insertSession(_ session: Session) throws {
+        try execute(
+            """
+            INSERT INTO sessions
+                (id, user_id, collection_id, kind, methods, proved_at, ip, user_agent, created_at, last_seen_at, expires_at)
+            VALUES (\(session.id), \(session.userID), \(session.collectionID), \(session.kind),
+                \(session.methods.map(\.rawValue).joined(separator: " ")), \(session.provedAt), \(session.client.address),
+                \(session.client.userAgent), \(session.createdAt), \(session.lastSeenAt), \(session.expiresAt))
+            """
+        )
+    }
+
+    func session(_ id: SessionID) throws -> Session? {
+        try one("SELECT * FROM sessions WHERE id = \(id)").map(Session.init)
+    }
+
+    /// The live sessions of a user, newest first.
+    func liveSessions(of user: UserID, at now: Timestamp) throws -> [Session] {
+        try all(
+            """
+            SELECT * FROM sessions WHERE user_id = \(user) AND ended_at IS NULL AND expires_at > \(now)
+            ORDER BY created_at DESC, id DESC
+            """
+        ).map(Session.init)
+    }
+
+    /// Moves the end of a live session; false when it ended meanwhile.
+    func extendSession(_ id: SessionID, until expiresAt: Timestamp) throws -> Bool {
+        announce(Topic.session(id))
+        return try execute("UPDATE sessions SET expires_at = \(expiresAt) WHERE id = \(id) AND ended_at IS NULL") == 1
+    }
+
+    /// Ends one live session of a user; false when there is none.
+    func endSession(_ id: SessionID, of user: UserID, because reason: Session.EndReason, at now: Timestamp) throws -> Bool {
+        announce(Topic.session(id))
+        return try execute(
+            """
+            UPDATE sessions SET ended_at = \(now), end_reason = \(reason)
+            WHERE id = \(id) AND user_id = \(user) AND ended_at IS NULL AND expires_at > \(now)
+            """
+        ) == 1
+    }
+
+    /// Ends the live sessions of a user, all or all but one, and tells how many.
+    @discardableResult
+    func endSessions(
+        of user: UserID,
+        except kept: SessionID? = nil,
+        because reason: Session.EndReason,
+        at now: Timestamp
+    ) throws -> Int {
+        let rows = try all(
+            """
+            UPDATE sessions SET ended_at = \(now), end_reason = \(reason)
+            WHERE user_id = \(user) AND ended_at IS NULL AND expires_at > \(now) AND id <> \(kept?.rawValue ?? "")
+            RETURNING id
+            """
+        )
+        for row in rows { announce(Topic.session(try row.get("id"))) }
+        return rows.count
+    }
+
+    /// Ends every session there is, of everybody.
+    func endAllSessions(because reason: Session.EndReason, at now: Timestamp) throws {
+        let rows = try all(
+            "UPDATE sessions SET ended_at = \(now), end_reason = \(reason) WHERE ended_at IS NULL AND expires_at > \(now) RETURNING id"
+        )
+        for row in rows { announce(Topic.session(try row.get("id"))) }
+    }
+
+    /// Notes when a session was last used. Caches keep their older note: it is only shown, never decided by.
+    func noteSessionSeen(_ id: SessionID, at time: Timestamp) throws {
+        try execute("UPDATE sessions SET last_seen_at = \(time) WHERE id = \(id) AND last_seen_at < \(time)")
+    }
+
+    /// Removes sessions that ended or expired before `time`; until then their reason can be told.
+    func sweepSessions(before time: Timestamp) throws {
+        try execute("DELETE FROM sessions WHERE expires_at < \(time) OR ended_at < \(time)")
+    }
+}
+
+extension Session {
+    init(_ row: Row) throws {
+        let ended: Timestamp? = try row.get("ended_at")
+        let methods: String = try row.get("methods")
+        self.init(
+            id: try row.get("id"),
+            userID: try row.get("user_id"),
+            collectionID: try row.get("collection_id"),
+            kind: try row.get("kind"),
+            methods: methods.split(separator: " ").compactMap { Proof.Method(rawValue: String($0)) },
+            provedAt: try row.get("proved_at"),
+            client: Client(address: try row.get("ip"), userAgent: try row.get("user_agent")),
+            createdAt: try row.get("created_at"),
+            lastSeenAt: try row.get("last_seen_at"),
+            expiresAt: try row.get("expires_at"),
+            end: try ended.map { End(at: $0, reason: try row.get("end_reason")) }
+        )
+    }
+}

@@ -1,0 +1,174 @@
+import Storage
+
+/// What a sign-in answers.
+struct SignIn: Sendable {
+    let token: Secret<String>
+    let expiresAt: Timestamp
+    let user: User
+    let collection: Collection
+
+    var json: JSON {
+        [
+            "token": .string(token.reveal()), "token_type": "jwt", "expires_at": expiresAt.json,
+            "record": user.record(in: collection),
+        ]
+    }
+
+    static let shape = Shape.object([
+        .required("token", .text), .required("token_type", .text), .required("expires_at", .time), .required("record", .record),
+    ])
+}
+
+/// Sessions and their tokens. The only place that makes either.
+struct Sessions: Sendable {
+    let services: Services
+
+    /// Turns a proof into a session, if the decision allows it: the one end of every sign-in.
+    ///
+    /// Throws `invalid_credentials` for accounts that may not sign in, `locked_out` while the account is locked.
+    func begin(_ proof: Proof, in collection: Collection, lockout: Lockout, from client: Client) async throws -> SignIn {
+        let settings = try await services.settings()
+        let now = services.clock.now()
+        let id = SessionID(at: now, random: services.random)
+        let (user, session) = try await services.db.write { [services] tx in
+            try lockout.pass(in: tx, settings)
+            let facts = SignInDecision.Facts(user: try tx.user(proof.subject), isAdminsCollection: collection.isAdmins)
+            let decision = SignInDecision(proof, facts)
+            let trace: JSON = ["trace": .array(decision.trace.map(JSON.string)), "session": .string(id.rawValue)]
+            guard case .begin(let kind) = decision.verdict, let user = facts.user else {
+                // Told after the commit: a throw would take the audit row back.
+                try tx.audit(.signInFailed, by: Actor(id: nil, client: client), on: proof.subject, outcome: .failure, details: trace, services)
+                return (User?.none, Session?.none)
+            }
+            let session = Session(
+                id: id,
+                userID: user.id,
+                collectionID: collection.id,
+                kind: kind,
+                methods: proof.methods,
+                provedAt: proof.at,
+                client: client,
+                createdAt: now,
+                lastSeenAt: now,
+                expiresAt: Self.expiry(of: kind.window, session: now, now, settings),
+                end: nil
+            )
+            try tx.insertSession(session)
+            try tx.noteSignIn(of: user.id, at: now)
+            try tx.audit(.signInSucceeded, by: Actor(id: user.id, client: client), on: user.id, details: trace, services)
+            return (user.signedIn(at: now), session)
+        }
+        guard let user, let session else { throw AuthError(.invalidCredentials) }
+        let token = try await issue(for: user, collection, session, expiresAt: session.expiresAt, at: now)
+        return SignIn(token: token, expiresAt: session.expiresAt, user: user, collection: collection)
+    }
+
+    /// Another token of the caller's session, with the window configured now, never beyond the session's absolute end.
+    func refresh(_ principal: Principal) async throws -> (token: Secret<String>, expiresAt: Timestamp) {
+        let settings = try await services.settings()
+        let now = services.clock.now()
+        let session = principal.session
+        let window = settings.isSet(.refresh) ? .refresh : session.kind.window
+        let expiresAt = Self.expiry(of: window, session: session.createdAt, now, settings)
+        // Tokens tell whole seconds: within one, the stored end needs no new write.
+        if expiresAt.seconds != session.expiresAt.seconds {
+            let isLive = try await services.db.write { tx in try tx.extendSession(session.id, until: expiresAt) }
+            guard isLive else { throw AuthError(.sessionEnded) }
+        }
+        let token = try await issue(for: principal.user, principal.collection, session, expiresAt: expiresAt, at: now)
+        return (token, expiresAt)
+    }
+
+    /// A token for an application's own file server, which checks it by the JWKS: audience `file`, one resource. It opens nothing here.
+    func fileToken(_ principal: Principal, for resource: String, from client: Client) async throws -> (token: Secret<String>, expiresAt: Timestamp) {
+        let settings = try await services.settings()
+        let now = services.clock.now()
+        let expiresAt = Timestamp(seconds: now.seconds + Int64(settings.seconds(.file)))
+        let claims = claims(.file, principal.user, principal.collection, principal.session, expiresAt: expiresAt, at: now, resource: resource)
+        try await services.db.write { [services] tx in
+            try tx.audit(
+                .fileTokenIssued,
+                by: principal.actor(from: client),
+                on: principal.user.id,
+                details: ["resource": .string(resource)],
+                services
+            )
+        }
+        return (try await services.signingKeys().issue(claims), expiresAt)
+    }
+
+    /// The caller's live sessions, newest first.
+    func list(of principal: Principal) async throws -> [Session] {
+        try await services.lastSeen.flush(to: services.db)
+        let now = services.clock.now()
+        return try await services.db.read { tx in try tx.liveSessions(of: principal.user.id, at: now) }
+    }
+
+    /// Ends one of the caller's sessions. Throws `not_found` when it isn't theirs or has ended.
+    func end(_ id: SessionID, of principal: Principal, because reason: Session.EndReason, from client: Client) async throws {
+        let now = services.clock.now()
+        try await services.db.write { [services] tx in
+            guard try tx.endSession(id, of: principal.user.id, because: reason, at: now) else { throw AuthError(.notFound) }
+            let details: JSON = ["session": .string(id.rawValue), "reason": .string(reason.rawValue)]
+            try tx.audit(.sessionEnded, by: principal.actor(from: client), on: principal.user.id, details: details, services)
+        }
+    }
+
+    /// Ends the caller's other sessions, or all of them, and tells how many.
+    func endMany(of principal: Principal, keepingCurrent: Bool, from client: Client) async throws -> Int {
+        let now = services.clock.now()
+        return try await services.db.write { [services] tx in
+            let kept = keepingCurrent ? principal.session.id : nil
+            let count = try tx.endSessions(of: principal.user.id, except: kept, because: .revoked, at: now)
+            try tx.audit(
+                .sessionsEnded,
+                by: principal.actor(from: client),
+                on: principal.user.id,
+                details: ["count": .integer(Int64(count)), "reason": "revoked"],
+                services
+            )
+            return count
+        }
+    }
+
+    private func issue(
+        for user: User,
+        _ collection: Collection,
+        _ session: Session,
+        expiresAt: Timestamp,
+        at now: Timestamp
+    ) async throws -> Secret<String> {
+        let claims = claims(session.kind.audience, user, collection, session, expiresAt: expiresAt, at: now)
+        return try await services.signingKeys().issue(claims)
+    }
+
+    private func claims(
+        _ audience: SessionClaims.Audience,
+        _ user: User,
+        _ collection: Collection,
+        _ session: Session,
+        expiresAt: Timestamp,
+        at now: Timestamp,
+        resource: String? = nil
+    ) -> SessionClaims {
+        SessionClaims(
+            audience: audience,
+            issuedAt: now,
+            expiresAt: expiresAt,
+            tokenID: Base64URL.encode(services.random.bytes(12)),
+            session: session.id,
+            user: user.id,
+            email: user.email,
+            collection: collection.name,
+            methods: session.methods.map(\.rawValue),
+            resource: resource
+        )
+    }
+
+    /// Whole seconds, since a token's `exp` has no finer grain and must not outlive its session.
+    private static func expiry(of window: Window, session start: Timestamp, _ now: Timestamp, _ settings: Settings) -> Timestamp {
+        Timestamp(
+            seconds: min(now.seconds + Int64(settings.seconds(window)), start.seconds + Int64(settings.seconds(.session)))
+        )
+    }
+}

@@ -1,0 +1,44 @@
+/// Whether a proof becomes a session: one pure function for every way to sign in.
+struct SignInDecision: Sendable, Equatable {
+    enum Verdict: Sendable, Equatable {
+        case begin(Session.Kind)
+        case refuse(AuthError.Code)
+    }
+
+    /// What is known about the account when the session would start.
+    struct Facts: Sendable {
+        /// Nil when the account is gone.
+        let user: User?
+        let isAdminsCollection: Bool
+    }
+
+    let verdict: Verdict
+    /// The rules that were looked at, for the audit log.
+    let trace: [String]
+
+    init(_ proof: Proof, _ facts: Facts) {
+        var trace: [String] = []
+        func refuse(_ rule: String) -> SignInDecision { SignInDecision(verdict: .refuse(.invalidCredentials), trace: trace + [rule]) }
+        guard let user = facts.user else {
+            self = refuse("account:gone")
+            return
+        }
+        trace.append("account:present")
+        guard user.status == .active else {
+            self = refuse("status:\(user.status.rawValue)")
+            return
+        }
+        trace.append("status:active")
+        guard user.kind == .human else {
+            self = refuse("kind:system")
+            return
+        }
+        trace.append("kind:human")
+        self = SignInDecision(verdict: .begin(facts.isAdminsCollection ? .admin : .user), trace: trace)
+    }
+
+    private init(verdict: Verdict, trace: [String]) {
+        self.verdict = verdict
+        self.trace = trace
+    }
+}

@@ -1,0 +1,14 @@
+import Hummingbird
+import NIOCore
+
+/// What Hummingbird hands over with a request: whom it came from.
+struct AppContext: RequestContext {
+    var coreContext: CoreRequestContextStorage
+    /// The numeric address of the socket's other end; `local` for a Unix socket.
+    let socketAddress: String
+
+    init(source: ApplicationRequestContextSource) {
+        coreContext = CoreRequestContextStorage(source: source)
+        socketAddress = source.channel.remoteAddress?.ipAddress ?? "local"
+    }
+}

@@ -1,0 +1,159 @@
+import HTTPTypes
+import OrderedCollections
+
+/// A request as a handler gets it: matched, authenticated, its body read.
+struct Call: Sendable {
+    let services: Services
+    let route: Route
+    let parameters: [String: String]
+    let query: [String: String]
+    let client: Client
+    /// What `:col` names.
+    fileprivate(set) var namedCollection: Collection?
+    private let signedIn: Principal?
+    let body: OrderedDictionary<String, JSON>
+
+    init(
+        services: Services,
+        route: Route,
+        parameters: [String: String],
+        query: [String: String],
+        client: Client,
+        collection: Collection?,
+        principal: Principal?,
+        body: OrderedDictionary<String, JSON>
+    ) {
+        self.services = services
+        self.route = route
+        self.parameters = parameters
+        self.query = query
+        self.client = client
+        namedCollection = collection
+        signedIn = principal
+        self.body = body
+    }
+
+    /// Who calls. Throws `unauthenticated` on an open route without a credential.
+    func principal() throws -> Principal {
+        guard let signedIn else { throw AuthError(.unauthenticated) }
+        return signedIn
+    }
+
+    func collection() throws -> Collection {
+        guard let namedCollection else { throw AuthError(.notFound) }
+        return namedCollection
+    }
+
+    func parameter(_ name: String) -> String { parameters[name] ?? "" }
+
+    /// `:id` as a user's. Throws `not_found` for what can't be one.
+    func userID() throws -> UserID {
+        guard let id = UserID(rawValue: parameter("id")) else { throw AuthError(.notFound) }
+        return id
+    }
+
+    var actor: Actor { signedIn?.actor(from: client) ?? Actor(id: nil, client: client) }
+
+    var fields: Fields { Fields(members: body) }
+}
+
+/// What a handler answers with.
+struct Answer: Sendable {
+    enum Content: Sendable {
+        case data(JSON)
+        /// JSON of a standard's own, outside the envelope.
+        case document(JSON)
+    }
+
+    var status = 200
+    var content: Content
+    /// Members beside `data`.
+    var extra: OrderedDictionary<String, JSON> = [:]
+    /// Nil: not to be stored.
+    var cacheSeconds: Int?
+
+    static func data(_ json: JSON) -> Answer { Answer(content: .data(json)) }
+
+    static func document(_ json: JSON, cacheSeconds: Int? = nil) -> Answer { Answer(content: .document(json), cacheSeconds: cacheSeconds) }
+
+    /// The body as it is sent.
+    var bytes: [UInt8] {
+        var bytes: [UInt8] = []
+        bytes.reserveCapacity(1024)
+        switch content {
+        case .document(let json): json.write(to: &bytes)
+        case .data(let json):
+            bytes.append(contentsOf: #"{"data":"#.utf8)
+            json.write(to: &bytes)
+            for (key, value) in extra {
+                bytes.append(contentsOf: ",\"\(key)\":".utf8)
+                value.write(to: &bytes)
+            }
+            bytes.append(UInt8(ascii: "}"))
+        }
+        return bytes
+    }
+}
+
+/// Reads the members of a body, and gathers what is wrong with them until ``check()``.
+struct Fields: Sendable {
+    static let textBytesMax = 1024
+
+    private let members: OrderedDictionary<String, JSON>
+    private(set) var problems: [String: String] = [:]
+
+    init(members: OrderedDictionary<String, JSON>) {
+        self.members = members
+    }
+
+    /// A text that must be there; empty when it isn't, and then ``check()`` throws.
+    mutating func text(_ key: String, bytesMax: Int = textBytesMax) -> String {
+        let text = optionalText(key, bytesMax: bytesMax) ?? ""
+        if text.isEmpty && problems[key] == nil { refuse(key, "is required") }
+        return text
+    }
+
+    mutating func optionalText(_ key: String, bytesMax: Int = textBytesMax) -> String? {
+        switch members[key] {
+        case nil, .null?: return nil
+        case .string(let text)? where text.utf8.contains(0): refuse(key, "must not contain NUL characters")
+        case .string(let text)? where text.utf8.count > bytesMax: refuse(key, "must be at most \(bytesMax) bytes")
+        case .string(let text)?: return text
+        default: refuse(key, "must be a text")
+        }
+        return nil
+    }
+
+    /// A password: a text of any length, for the policy to judge.
+    mutating func secret(_ key: String) -> Secret<String> {
+        Secret(text(key, bytesMax: .max))
+    }
+
+    mutating func optionalFlag(_ key: String) -> Bool? {
+        switch members[key] {
+        case nil, .null?: return nil
+        case .bool(let flag)?: return flag
+        default:
+            refuse(key, "must be true or false")
+            return nil
+        }
+    }
+
+    mutating func choice<T: RawRepresentable & CaseIterable>(_ key: String, of type: T.Type) -> T? where T.RawValue == String {
+        guard let text = optionalText(key) else { return nil }
+        guard let choice = T(rawValue: text) else {
+            refuse(key, "must be one of: \(T.allCases.map(\.rawValue).joined(separator: ", "))")
+            return nil
+        }
+        return choice
+    }
+
+    mutating func refuse(_ key: String, _ message: String) {
+        problems[key] = message
+    }
+
+    /// Throws `validation_failed` with every problem found.
+    func check() throws {
+        guard problems.isEmpty else { throw AuthError.validation(problems) }
+    }
+}

@@ -1,0 +1,70 @@
+/// The one form of a request's target that everything decides by: routing, limits, authorization, the log.
+///
+/// Percent-escapes are decoded once, empty and dot segments removed, the version and the `/users` alias resolved. So no spelling
+/// of a path reaches another decision than its plain form.
+struct CanonicalRequest: Sendable {
+    let segments: [String]
+    let query: [String: String]
+
+    static let targetBytesMax = 8192
+
+    /// Throws `malformed` for what isn't a path.
+    init(target: String) throws {
+        guard target.utf8.count <= Self.targetBytesMax else { throw AuthError(.malformed, "The request's target is too long.") }
+        let halves = Self.withoutOrigin(target).split(separator: "?", maxSplits: 1, omittingEmptySubsequences: false)
+        var segments: [String] = []
+        for raw in (halves.first ?? "").split(separator: "/") {
+            guard let segment = Self.decode(raw, plusIsSpace: false) else { throw AuthError(.malformed, "The path can't be read.") }
+            switch segment {
+            case "", ".": break
+            case "..": _ = segments.popLast()
+            default: segments.append(segment)
+            }
+        }
+        if segments.first == "users" { segments.insert("api", at: 0) }
+        if segments.count > 1, segments[0] == "api", segments[1] == "v1" { segments.remove(at: 1) }
+        self.segments = segments
+        query = try halves.count > 1 ? Self.query(halves[1]) : [:]
+    }
+
+    var path: String { "/" + segments.joined(separator: "/") }
+
+    /// A proxy may send the absolute form (RFC 9112 §3.2.2); its host decides nothing here.
+    private static func withoutOrigin(_ target: String) -> Substring {
+        guard !target.hasPrefix("/"), let scheme = target.firstRange(of: "://") else { return target[...] }
+        return target[scheme.upperBound...].drop { $0 != "/" }
+    }
+
+    private static func query(_ text: Substring) throws -> [String: String] {
+        var query: [String: String] = [:]
+        for pair in text.split(separator: "&") {
+            let halves = pair.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
+            guard let key = decode(halves[0], plusIsSpace: true), let value = decode(halves.count > 1 ? halves[1] : "", plusIsSpace: true)
+            else { throw AuthError(.malformed, "The query can't be read.") }
+            // The first one counts; a second can't replace what was decided by it.
+            if query[key] == nil { query[key] = value }
+        }
+        return query
+    }
+
+    /// Nil for broken escapes, NUL and what isn't UTF-8.
+    private static func decode(_ text: Substring, plusIsSpace: Bool) -> String? {
+        guard text.utf8.contains(where: { $0 == UInt8(ascii: "%") || $0 == UInt8(ascii: "+") || $0 == 0 }) else { return String(text) }
+        var bytes: [UInt8] = []
+        var rest = text.utf8[...]
+        while let byte = rest.popFirst() {
+            switch byte {
+            case UInt8(ascii: "%"):
+                guard let high = rest.popFirst().flatMap(value), let low = rest.popFirst().flatMap(value) else { return nil }
+                bytes.append(high << 4 | low)
+            case UInt8(ascii: "+") where plusIsSpace: bytes.append(UInt8(ascii: " "))
+            default: bytes.append(byte)
+            }
+        }
+        return bytes.contains(0) ? nil : String(validating: bytes, as: UTF8.self)
+    }
+
+    private static func value(_ digit: UInt8) -> UInt8? {
+        Character(Unicode.Scalar(digit)).hexDigitValue.map(UInt8.init)
+    }
+}

@@ -1,0 +1,43 @@
+import HTTPTypes
+import Hummingbird
+import NIOCore
+import OrderedCollections
+import Storage
+
+extension Responder {
+    /// The one place where errors become refusals: what isn't one already is unexpected, or the database away.
+    static func refusal(for error: any Error) -> AuthError {
+        switch error {
+        case let error as AuthError: error
+        case let error as any HTTPResponseError:
+            // Hummingbird's own, such as a connection that breaks off inside a body.
+            AuthError(error.status.code == 413 ? .tooLarge : .malformed, cause: error)
+        case DatabaseError.unavailable: AuthError(.unavailable, cause: error, retryAfterSeconds: 2)
+        default: AuthError(.unexpected, cause: error)
+        }
+    }
+
+    /// The envelope of contract §1.
+    static func render(_ error: AuthError, requestID: String) -> Response {
+        var members: JSON = ["error": .string(error.message ?? error.code.text), "code": .string(error.code.rawValue)]
+        var headers = HTTPFields()
+        if error.code == .methodNotAllowed {
+            headers[.allow] = error.details["allow"]
+        } else if !error.details.isEmpty {
+            members = members.merging(["details": JSON(error.details)])
+        }
+        members = members.merging(["request_id": .string(requestID)])
+        headers[.contentType] = "application/json"
+        if let seconds = error.retryAfterSeconds { headers[.retryAfter] = String(seconds) }
+        if error.code.status == 401 {
+            // RFC 6750 §3: a request without a credential is told no error.
+            let reason = error.code == .unauthenticated ? "" : #", error="invalid_token""#
+            headers[.wwwAuthenticate] = #"Bearer realm="latchkey""# + reason
+        }
+        return Response(
+            status: HTTPResponse.Status(code: error.code.status),
+            headers: headers,
+            body: ResponseBody(byteBuffer: ByteBuffer(string: members.serialized))
+        )
+    }
+}

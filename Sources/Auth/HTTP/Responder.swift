@@ -1,0 +1,135 @@
+import HTTPTypes
+import Hummingbird
+import NIOCore
+import OrderedCollections
+
+/// Every request goes through here, in this order: canonical form, limits, route, collection, credential, guard, feature, body,
+/// handler; then the headers that every answer has, and the log.
+struct Responder: HTTPResponder {
+    typealias Context = AppContext
+
+    let services: Services
+    let table: RouteTable
+    let authenticator: Authenticator
+    let limiter: RateLimiter
+    let requestIDs: RequestIDs
+    let log: RequestLog
+
+    /// What is known about a request by its end, for the log.
+    private struct Trail {
+        var route: Route?
+        var path = ""
+        var client = Client(address: "", userAgent: nil)
+        var principal: Principal?
+        var error: AuthError?
+    }
+
+    func respond(to request: Request, context: AppContext) async throws -> Response {
+        let start = ContinuousClock.now
+        let id = requestIDs.next()
+        var trail = Trail()
+        var response: Response
+        do {
+            let settings = try await services.settings()
+            trail.client = client(of: request, context, settings)
+            if let preflight = CORS.preflight(request, settings) {
+                response = preflight
+            } else {
+                response = render(try await answer(request, settings, &trail))
+            }
+            CORS.allow(request, settings, &response)
+        } catch {
+            let refusal = Self.refusal(for: error)
+            trail.error = refusal
+            response = Self.render(refusal, requestID: id)
+            if let settings = try? await services.settings() { CORS.allow(request, settings, &response) }
+        }
+        ResponseHeaders.complete(&response, requestID: id)
+        if request.method == .head { response.body = ResponseBody() }
+        log.note(
+            RequestLog.Entry(
+                id: id,
+                method: request.method,
+                route: trail.route?.path ?? "-",
+                path: trail.path,
+                status: response.status.code,
+                duration: ContinuousClock.now - start,
+                client: trail.client,
+                principal: trail.principal,
+                error: trail.error
+            ),
+            at: services.clock.now()
+        )
+        return response
+    }
+
+    private func answer(_ request: Request, _ settings: Settings, _ trail: inout Trail) async throws -> Answer {
+        let canonical = try CanonicalRequest(target: request.head.path ?? "/")
+        trail.path = canonical.path
+        let match = table.match(request.method, canonical.segments)
+        var label = RateRules.Label.general
+        if case .found(let route, _) = match { label = route.limit }
+        try limit(trail.client, as: label, settings)
+        let (route, parameters) = try found(match)
+        trail.route = route
+        let collection = try await collection(parameters["col"])
+        let principal = try await authenticator.principal(authorization: request.headers[.authorization], for: route)
+        trail.principal = principal
+        try route.admit(principal, collection: collection, parameters: parameters)
+        if let feature = route.feature, !settings.isOn(feature) {
+            throw AuthError(.featureDisabled, "\(feature.title) is disabled. An admin can enable it by the setting \(feature.key).")
+        }
+        let body = route.takes == nil ? [:] : try await Body.read(request, isFormTypeAccepted: route.isFormTypeAccepted)
+        return try await route.handler(
+            Call(
+                services: services,
+                route: route,
+                parameters: parameters,
+                query: canonical.query,
+                client: trail.client,
+                collection: collection,
+                principal: principal,
+                body: body
+            )
+        )
+    }
+
+    private func client(of request: Request, _ context: AppContext, _ settings: Settings) -> Client {
+        let forwarded = settings.trustedProxies.isEmpty ? [] : request.headers[values: .xForwardedFor]
+        let address = ClientAddress.resolve(socket: context.socketAddress, forwardedFor: forwarded, trusted: settings.trustedProxies)
+        return Client(address: address, userAgent: request.headers[.userAgent])
+    }
+
+    private func limit(_ client: Client, as label: RateRules.Label, _ settings: Settings) throws {
+        guard let rule = settings.rateRules?.rule(for: label) else { return }
+        if let seconds = limiter.admit(client.address, as: label, by: rule, at: services.clock.now()) {
+            throw AuthError(.rateLimited, retryAfterSeconds: seconds)
+        }
+    }
+
+    private func found(_ match: RouteTable.Match) throws -> (Route, [String: String]) {
+        switch match {
+        case .found(let route, let parameters): return (route, parameters)
+        case .wrongMethod(let allowed):
+            throw AuthError(.methodNotAllowed, details: ["allow": allowed.map(\.rawValue).joined(separator: ", ")])
+        case .unknown: throw AuthError(.notFound, "There is no such route.")
+        }
+    }
+
+    private func collection(_ name: String?) async throws -> Collection? {
+        guard let name else { return nil }
+        guard let collection = try await services.collections()[name] else { throw AuthError(.notFound, "There is no such collection.") }
+        return collection
+    }
+
+    private func render(_ answer: Answer) -> Response {
+        var headers = HTTPFields()
+        headers[.contentType] = "application/json"
+        if let seconds = answer.cacheSeconds { headers[.cacheControl] = "public, max-age=\(seconds)" }
+        return Response(
+            status: HTTPResponse.Status(code: answer.status),
+            headers: headers,
+            body: ResponseBody(byteBuffer: ByteBuffer(bytes: answer.bytes))
+        )
+    }
+}

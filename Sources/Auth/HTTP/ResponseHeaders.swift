@@ -1,0 +1,53 @@
+import HTTPTypes
+import Hummingbird
+
+/// What every answer carries.
+enum ResponseHeaders {
+    static func complete(_ response: inout Response, requestID: String) {
+        response.headers[.xRequestID] = requestID
+        response.headers[.xContentTypeOptions] = "nosniff"
+        response.headers[.referrerPolicy] = "no-referrer"
+        response.headers[.xFrameOptions] = "DENY"
+        if response.headers[.cacheControl] == nil { response.headers[.cacheControl] = "no-store" }
+    }
+}
+
+extension HTTPField.Name {
+    static let xRequestID = HTTPField.Name(known: "X-Request-Id")
+    static let referrerPolicy = HTTPField.Name(known: "Referrer-Policy")
+    static let xFrameOptions = HTTPField.Name(known: "X-Frame-Options")
+    static let xForwardedFor = HTTPField.Name(known: "X-Forwarded-For")
+
+    /// For names that are written here and are tokens by sight.
+    private init(known name: StaticString) {
+        guard let field = HTTPField.Name(name.description) else { preconditionFailure("not a field name: \(name)") }
+        self = field
+    }
+}
+
+/// Which browsers' pages may call. Never with cookies: there are none.
+enum CORS {
+    private static let preflightSeconds = "600"
+
+    /// The answer to a preflight request (Fetch standard); nil when it isn't one.
+    static func preflight(_ request: Request, _ settings: Settings) -> Response? {
+        guard request.method == .options, request.headers[.origin] != nil, request.headers[.accessControlRequestMethod] != nil else { return nil }
+        var headers = HTTPFields()
+        headers[.accessControlAllowMethods] = "GET, POST, PUT, PATCH, DELETE"
+        headers[.accessControlAllowHeaders] = "Authorization, Content-Type"
+        headers[.accessControlMaxAge] = preflightSeconds
+        return Response(status: .noContent, headers: headers)
+    }
+
+    static func allow(_ request: Request, _ settings: Settings, _ response: inout Response) {
+        guard let origin = request.headers[.origin] else { return }
+        if let allowed = settings.corsOrigins {
+            response.headers[.vary] = "Origin"
+            guard allowed.contains(origin) else { return }
+            response.headers[.accessControlAllowOrigin] = origin
+        } else {
+            response.headers[.accessControlAllowOrigin] = "*"
+        }
+        response.headers[.accessControlExposeHeaders] = "X-Request-Id, Retry-After, WWW-Authenticate"
+    }
+}

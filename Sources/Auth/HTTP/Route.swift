@@ -1,0 +1,77 @@
+import HTTPTypes
+
+/// One operation of the API: what it takes, who may call it, what it does. There is no route without a guard.
+///
+/// Everything before the handler is the same for all, in the order of contract §1: route and collection (404), credential (401,
+/// 403), feature flag (422), body (415, 413, 400, 422).
+struct Route: Sendable {
+    typealias Handler = @Sendable (Call) async throws -> Answer
+
+    let method: HTTPRequest.Method
+    /// Segments that begin with `:` are parameters; `:col` names a collection and is resolved before the handler.
+    let path: String
+    let admits: Guard
+    let summary: String
+    let limit: RateRules.Label
+    let feature: Feature?
+    let takes: Shape?
+    /// Also takes JSON that is labelled as a form, as `curl -d` does by default (seed 002 shows such a call).
+    let isFormTypeAccepted: Bool
+    let query: [Member]
+    let gives: Shape
+    let handler: Handler
+
+    init(
+        _ method: HTTPRequest.Method,
+        _ path: String,
+        _ admits: Guard,
+        _ summary: String,
+        limit: RateRules.Label = .general,
+        feature: Feature? = nil,
+        takes: Shape? = nil,
+        isFormTypeAccepted: Bool = false,
+        query: [Member] = [],
+        gives: Shape,
+        use handler: @escaping Handler
+    ) {
+        self.method = method
+        self.path = path
+        self.admits = admits
+        self.summary = summary
+        self.limit = limit
+        self.feature = feature
+        self.takes = takes
+        self.isFormTypeAccepted = isFormTypeAccepted
+        self.query = query
+        self.gives = gives
+        self.handler = handler
+    }
+
+    /// Whom a route admits.
+    enum Guard: String, Sendable {
+        /// Anybody; a credential is not looked at.
+        case open
+        /// Whoever has a valid credential.
+        case signedIn = "signed in"
+        /// A user of the collection `:col`.
+        case member = "member of :col"
+        /// The user `:id` of the collection `:col`, or an admin.
+        case ownerOrAdmin = "owner or admin"
+        case admin
+    }
+
+    /// Throws `unauthenticated` or `forbidden`.
+    func admit(_ principal: Principal?, collection: Collection?, parameters: [String: String]) throws {
+        if admits == .open { return }
+        guard let principal else { throw AuthError(.unauthenticated) }
+        let isAdmitted =
+            switch admits {
+            case .open, .signedIn: true
+            case .admin: principal.isAdmin
+            case .member: principal.collection.id == collection?.id
+            case .ownerOrAdmin:
+                principal.isAdmin || principal.collection.id == collection?.id && principal.user.id.rawValue == parameters["id"]
+            }
+        guard isAdmitted else { throw AuthError(.forbidden) }
+    }
+}

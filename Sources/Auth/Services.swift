@@ -1,0 +1,92 @@
+import Logging
+import Storage
+
+/// What flows need of the world: the database, time, chance, hashing, keys, settings. Made once, by ``App``, and by tests.
+struct Services: Sendable {
+    let db: any Database
+    let clock: WallClock
+    let random: Random
+    let hasher: PasswordHasher
+    let sealingKey: SealingKey
+    let signingSecrets: SigningSecrets
+    let logger: Logger
+    let lastSeen = LastSeen()
+
+    private let settingsCache: Cache<Unkeyed, Settings>
+    private let collectionsCache: Cache<Unkeyed, CollectionIndex>
+    private let keysCache: Cache<Unkeyed, SigningKeys>
+
+    init(
+        db: any Database,
+        clock: WallClock,
+        random: Random,
+        hasher: PasswordHasher,
+        sealingKey: SealingKey,
+        signingSecrets: SigningSecrets,
+        logger: Logger
+    ) {
+        self.db = db
+        self.clock = clock
+        self.random = random
+        self.hasher = hasher
+        self.sealingKey = sealingKey
+        self.signingSecrets = signingSecrets
+        self.logger = logger
+        settingsCache = Self.single(Topic.settings, db)
+        collectionsCache = Self.single(Topic.collections, db)
+        keysCache = Self.single(Topic.signingKeys, db)
+    }
+
+    /// The settings in force.
+    func settings() async throws -> Settings {
+        if let settings = settingsCache.present(Unkeyed()) { return settings }
+        let loaded = try await settingsCache.value(for: Unkeyed()) { try await loadSettings() }
+        return loaded ?? Settings(stored: [:])
+    }
+
+    func collections() async throws -> CollectionIndex {
+        if let collections = collectionsCache.present(Unkeyed()) { return collections }
+        let loaded = try await collectionsCache.value(for: Unkeyed()) {
+            CollectionIndex(try await db.read { tx in try tx.collections() })
+        }
+        return loaded ?? CollectionIndex([])
+    }
+
+    /// The built-in collection of the admins.
+    func adminsCollection() async throws -> Collection {
+        guard let admins = try await collections()[Collection.adminsName] else {
+            throw AuthError(.unexpected, cause: DatabaseError.failed("the collection \(Collection.adminsName) is missing"))
+        }
+        return admins
+    }
+
+    /// Read from their files anew after a rotation, and after any write of another process: a rotation is one.
+    func signingKeys() async throws -> SigningKeys {
+        if let keys = keysCache.present(Unkeyed()) { return keys }
+        guard let keys = try await keysCache.value(for: Unkeyed(), load: { try signingSecrets.load() }) else {
+            throw AuthError(.unexpected)
+        }
+        return keys
+    }
+
+    private func loadSettings() async throws -> Settings {
+        let stored = try await db.read { tx in try tx.storedSettings() }
+        var values: [String: String] = [:]
+        for setting in stored {
+            guard setting.isSealed, !setting.value.isEmpty else {
+                values[setting.key] = setting.value
+                continue
+            }
+            if let secret = sealingKey.open(setting.value, place: SettingsChanges.place(setting.key)) {
+                values[setting.key] = secret.reveal()
+            } else {
+                logger.error("A sealed setting can't be opened: it was sealed with another key.", metadata: ["key": "\(setting.key)"])
+            }
+        }
+        return Settings(stored: values)
+    }
+
+    private static func single<Value>(_ topic: String, _ db: any Database) -> Cache<Unkeyed, Value> {
+        Cache(capacity: 1, of: db) { $0 == topic ? .all : .none }
+    }
+}

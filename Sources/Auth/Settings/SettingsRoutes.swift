@@ -1,0 +1,42 @@
+import HTTPTypes
+import OrderedCollections
+
+/// `GET` and `PATCH /api/admin/settings`.
+struct SettingsRoutes: Sendable {
+    let changes: SettingsChanges
+
+    var routes: [Route] {
+        [
+            Route(.get, "/api/admin/settings", .admin, "The settings in force", gives: .map(.text)) { _ in
+                .data(try await data())
+            },
+            Route(
+                .patch, "/api/admin/settings", .admin, "Change settings; null goes back to the default",
+                takes: .object([], others: .text), isFormTypeAccepted: true, gives: .map(.text), use: patch
+            ),
+        ]
+    }
+
+    private func data() async throws -> JSON {
+        .object(try await changes.all().mapValues(JSON.string))
+    }
+
+    @Sendable private func patch(_ call: Call) async throws -> Answer {
+        var values: [String: String?] = [:]
+        var problems: [String: String] = [:]
+        for (key, value) in call.body {
+            switch value {
+            case .string(let text): values[key] = text
+            case .integer(let integer): values[key] = String(integer)
+            case .bool(let flag): values[key] = flag ? "1" : "0"
+            case .null: values[key] = .some(nil)
+            case .number, .array, .object: problems[key] = "must be a text"
+            }
+        }
+        guard problems.isEmpty else { throw AuthError.validation(problems) }
+        let warnings = try await changes.set(values, by: call.actor)
+        var answer = Answer.data(try await data())
+        if !warnings.isEmpty { answer.extra["warnings"] = JSON(warnings) }
+        return answer
+    }
+}

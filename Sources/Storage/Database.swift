@@ -1,0 +1,103 @@
+/// A relational database. Conformers: ``SQLiteDatabase``, and PostgreSQL to come; the conformance suite runs on each.
+///
+/// Closures are synchronous and do nothing but SQL, so that they can be grouped, rolled back and run again: no mail, no
+/// HTTP, no hashing inside.
+package protocol Database: Sendable {
+    var dialect: Dialect { get }
+
+    /// Runs `body` on one consistent snapshot; it can't write.
+    func read<T: Sendable>(_ body: @escaping @Sendable (Transaction) throws -> T) async throws -> T
+
+    /// Runs `body` as one transaction. When this returns, its writes survive a crash; when it throws, nothing of it is stored.
+    func write<T: Sendable>(_ body: @escaping @Sendable (Transaction) throws -> T) async throws -> T
+
+    /// Calls `handler` after each commit that announced topics, before its `write` returns, and whenever another process
+    /// changed the database. The handler must be short and must not call the database.
+    func onChange(_ handler: @escaping @Sendable (Change) -> Void)
+
+    /// Notices the writes of other processes until the task is cancelled, within ``Change/noticeMilliseconds``.
+    func watch() async throws
+
+    func close() throws
+}
+
+/// What a commit touched.
+package enum Change: Sendable, Equatable {
+    /// The topics that the transaction announced, such as `user:<id>`.
+    case topics([String])
+    /// Another process wrote something; nobody knows what.
+    case unknown
+
+    /// A write of another process is noticed within this time.
+    package static let noticeMilliseconds = 200
+}
+
+/// The statements of one transaction. Not to be kept beyond the closure it was given to.
+package final class Transaction {
+    package let dialect: Dialect
+    private let connection: any Connection
+    private(set) var topics: [String] = []
+
+    package init(connection: any Connection, dialect: Dialect) {
+        self.connection = connection
+        self.dialect = dialect
+    }
+
+    /// Every row that the statement returns.
+    package func all(_ sql: SQL) throws -> [Row] {
+        let (text, values) = sql.render()
+        return try connection.run(text, values).rows
+    }
+
+    /// The first row, or nil.
+    package func one(_ sql: SQL) throws -> Row? {
+        try all(sql).first
+    }
+
+    /// Runs a statement and tells how many rows it changed.
+    @discardableResult
+    package func execute(_ sql: SQL) throws -> Int {
+        let (text, values) = sql.render()
+        return try connection.run(text, values).changes
+    }
+
+    /// Runs the text of a migration.
+    func define(_ text: String) throws {
+        _ = try connection.run(text, [])
+    }
+
+    /// Tells every cache, in this process and others, that what `topic` names has changed, once the transaction commits.
+    package func announce(_ topic: String) {
+        topics.append(topic)
+    }
+}
+
+/// One connection of an engine, inside a transaction.
+package protocol Connection {
+    func run(_ text: String, _ values: [Value]) throws -> (rows: [Row], changes: Int)
+}
+
+/// Where the data definition language of the engines differs. Statements on data are the same for both.
+package enum Dialect: String, Sendable, CaseIterable {
+    case sqlite
+    case postgres
+
+    /// Replaces the tokens that a migration may use.
+    func expand(_ text: String) -> String {
+        var text = text
+        for (token, sqlite, postgres) in Self.tokens {
+            text = text.split(separator: token, omittingEmptySubsequences: false)
+                .joined(separator: self == .sqlite ? sqlite : postgres)
+        }
+        return text
+    }
+
+    private static let tokens = [
+        (token: "{int}", sqlite: "INTEGER", postgres: "BIGINT"),
+        (token: "{bool}", sqlite: "INTEGER", postgres: "BOOLEAN"),
+        (token: "{blob}", sqlite: "BLOB", postgres: "BYTEA"),
+        (token: "{true}", sqlite: "1", postgres: "TRUE"),
+        (token: "{false}", sqlite: "0", postgres: "FALSE"),
+        (token: "{strict}", sqlite: " STRICT", postgres: ""),
+    ]
+}

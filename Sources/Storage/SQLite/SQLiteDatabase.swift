@@ -1,0 +1,178 @@
+import Foundation
+import GRDB
+import GRDBSQLite
+import Synchronization
+
+/// SQLite in one file: write-ahead log, `synchronous=FULL`, readers in a pool, one grouping writer.
+///
+/// An acknowledged write survives kill -9 and a power cut (as far as the disk honours fsync).
+package final class SQLiteDatabase: Database {
+    package let dialect = Dialect.sqlite
+    private let pool: DatabasePool
+    private let writer: GroupingWriter
+    private let changes: ChangeFeed
+
+    /// The library's version; ``SQLiteDatabase/init(path:)`` refuses one that is older than 3.40.
+    package static var version: String { String(cString: sqlite3_libversion()) }
+
+    /// Waiting for another process's write lock gives up after this time.
+    static let busySeconds = 5.0
+
+    /// Opens the file, or creates it for this user alone. Throws ``DatabaseError/unavailable(_:)`` when it can't.
+    package init(path: String) throws {
+        guard sqlite3_libversion_number() >= 3_040_000 else {
+            throw DatabaseError.unavailable("SQLite \(Self.version) is too old: 3.40 or newer is needed.")
+        }
+        var configuration = Configuration()
+        configuration.busyMode = .timeout(Self.busySeconds)
+        configuration.foreignKeysEnabled = true
+        configuration.maximumReaderCount = 4
+        configuration.prepareDatabase { db in
+            try db.execute(sql: "PRAGMA synchronous = FULL")
+            try db.execute(sql: "PRAGMA trusted_schema = OFF")
+        }
+        do {
+            // The file holds digests and hashes: nobody but its owner may read it. WAL files inherit the mode.
+            if !FileManager.default.fileExists(atPath: path) {
+                guard FileManager.default.createFile(atPath: path, contents: nil, attributes: [.posixPermissions: 0o600])
+                else { throw DatabaseError.unavailable("can't create \(path)") }
+            }
+            pool = try DatabasePool(path: path, configuration: configuration)
+        } catch let error as GRDB.DatabaseError {
+            throw DatabaseError(error)
+        }
+        changes = ChangeFeed()
+        writer = GroupingWriter(pool: pool, changes: changes)
+    }
+
+    package func read<T: Sendable>(_ body: @escaping @Sendable (Transaction) throws -> T) async throws -> T {
+        do {
+            return try await pool.read { db in
+                try body(Transaction(connection: SQLiteConnection(db: db), dialect: .sqlite))
+            }
+        } catch let error as GRDB.DatabaseError {
+            throw DatabaseError(error)
+        }
+    }
+
+    package func write<T: Sendable>(_ body: @escaping @Sendable (Transaction) throws -> T) async throws -> T {
+        try await writer.write(body)
+    }
+
+    package func onChange(_ handler: @escaping @Sendable (Change) -> Void) {
+        changes.subscribe(handler)
+    }
+
+    /// `PRAGMA data_version` of the writing connection moves only when another connection commits, and within this process no
+    /// other connection writes.
+    package func watch() async throws {
+        var last: Int64?
+        while !Task.isCancelled {
+            let version = try await pool.writeWithoutTransaction { db in
+                try Int64.fetchOne(db, sql: "PRAGMA data_version")
+            }
+            if let known = last, known != version { changes.publish(.unknown) }
+            last = version
+            try await Task.sleep(for: .milliseconds(Change.noticeMilliseconds))
+        }
+    }
+
+    package func close() throws {
+        try pool.close()
+    }
+
+    /// The schema as SQL text, in a stable order: what the golden file holds.
+    package func schema() async throws -> String {
+        try await pool.read { db in
+            try String.fetchAll(
+                db,
+                sql: """
+                    SELECT sql || ';' FROM sqlite_master
+                    WHERE sql IS NOT NULL AND name NOT LIKE 'sqlite_%' ORDER BY tbl_name, type DESC, name
+                    """
+            ).joined(separator: "\n\n") + "\n"
+        }
+    }
+}
+
+/// The subscribers of a database's changes.
+final class ChangeFeed: Sendable {
+    private let handlers = Mutex<[@Sendable (Change) -> Void]>([])
+
+    func subscribe(_ handler: @escaping @Sendable (Change) -> Void) {
+        handlers.withLock { $0.append(handler) }
+    }
+
+    func publish(_ change: Change) {
+        for handler in handlers.withLock({ $0 }) { handler(change) }
+    }
+}
+
+/// A GRDB connection behind ``Connection``; used only inside the closure that GRDB handed it to.
+struct SQLiteConnection: Connection {
+    let db: GRDB.Database
+
+    func run(_ text: String, _ values: [Value]) throws -> (rows: [Row], changes: Int) {
+        do {
+            let statement = try db.cachedStatement(sql: text)
+            let arguments = StatementArguments(values.map(\.databaseValue))
+            let before = db.totalChangesCount
+            guard statement.columnCount > 0 else {
+                try statement.execute(arguments: arguments)
+                return ([], db.totalChangesCount - before)
+            }
+            let columns = statement.columnNames
+            let cursor = try GRDB.Row.fetchCursor(statement, arguments: arguments)
+            var rows: [Row] = []
+            while let row = try cursor.next() {
+                rows.append(Row(columns: columns, values: row.databaseValues.map(Value.init)))
+            }
+            return (rows, db.totalChangesCount - before)
+        } catch let error as GRDB.DatabaseError {
+            throw DatabaseError(error)
+        }
+    }
+}
+
+extension Value {
+    fileprivate var databaseValue: DatabaseValue {
+        switch self {
+        case .null: .null
+        case .text(let text): text.databaseValue
+        case .integer(let integer): integer.databaseValue
+        case .bool(let flag): flag.databaseValue
+        case .blob(let bytes): Data(bytes).databaseValue
+        }
+    }
+
+    fileprivate init(_ value: DatabaseValue) {
+        switch value.storage {
+        case .null: self = .null
+        case .int64(let integer): self = .integer(integer)
+        case .double(let double): self = .integer(Int64(double))
+        case .string(let text): self = .text(text)
+        case .blob(let data): self = .blob(Array(data))
+        }
+    }
+}
+
+extension DatabaseError {
+    /// SQLite names the columns of a unique constraint, `users.collection_id, users.email`; ours is `users_collection_id_email`.
+    init(_ error: GRDB.DatabaseError) {
+        let message = error.message ?? "no message"
+        switch error.extendedResultCode {
+        case .SQLITE_CONSTRAINT_UNIQUE, .SQLITE_CONSTRAINT_PRIMARYKEY:
+            let columns = message.drop { $0 != ":" }.dropFirst().split(separator: ",")
+            let pairs = columns.map { $0.trimmingPrefix(while: \.isWhitespace).split(separator: ".") }
+            let names = pairs.compactMap(\.last)
+            self = .unique(([pairs.first?.first ?? ""] + names).joined(separator: "_"))
+        default:
+            switch error.resultCode {
+            case .SQLITE_CONSTRAINT: self = .constraint(message)
+            case .SQLITE_BUSY, .SQLITE_LOCKED, .SQLITE_FULL, .SQLITE_IOERR, .SQLITE_CANTOPEN, .SQLITE_READONLY, .SQLITE_NOMEM:
+                self = .unavailable(message)
+            default: self = .failed("\(error.extendedResultCode.rawValue): \(message)")
+            }
+        }
+    }
+}

@@ -1,0 +1,52 @@
+import ArgumentParser
+import Auth
+
+struct Admin: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Create admins, or give one a new password.",
+        subcommands: [Create.self, ResetPassword.self]
+    )
+
+    /// The email and password of an admin.
+    struct Credentials: ParsableArguments {
+        @Option(help: "The admin's email.")
+        var email: String
+
+        @Option(help: "The password; leave it out to type it unseen, or pipe it in.")
+        var password: String?
+    }
+
+    struct Create: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Create an admin.",
+            discussion: "Works on the database directly, also while the server runs."
+        )
+
+        @OptionGroup var credentials: Credentials
+        @OptionGroup var common: CommonOptions
+
+        func run() async throws {
+            let password = try credentials.password ?? Prompt.password()
+            try await common.withCommands { commands in try await commands.createAdmin(email: credentials.email, password: password) }
+            Output.line("Created the admin \(credentials.email).")
+        }
+    }
+
+    struct ResetPassword: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Give an admin a new password; their sessions end.",
+            discussion: "Works on the database directly, also while the server runs."
+        )
+
+        @OptionGroup var credentials: Credentials
+        @OptionGroup var common: CommonOptions
+
+        func run() async throws {
+            let password = try credentials.password ?? Prompt.password()
+            try await common.withCommands { commands in
+                try await commands.resetAdminPassword(email: credentials.email, password: password)
+            }
+            Output.line("The password of \(credentials.email) is changed; their sessions have ended.")
+        }
+    }
+}
