@@ -16,7 +16,7 @@ import socket
 import subprocess
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -88,7 +88,7 @@ def basic(credential: str) -> dict[str, str]:
     return {"Authorization": "Basic " + base64.b64encode(f"{credential}:".encode()).decode()}
 
 
-def eventually(check: Callable[[], T], within: float = PROPAGATION_SECONDS_MAX) -> T:
+def eventually(check: Callable[[], T | None], within: float = PROPAGATION_SECONDS_MAX) -> T:
     """The first truthy answer of `check`; the test fails when there is none in time."""
     deadline = time.monotonic() + within
     while not (answer := check()):
@@ -189,7 +189,7 @@ class Server:
         path: str,
         body: Any = None,
         token: str | None = None,
-        headers: dict[str, str | None] | None = None,
+        headers: Mapping[str, str | None] | None = None,
     ) -> Reply:
         """One request on a connection of its own. The path goes out as it is. `body` is sent as JSON unless it is bytes
         or an iterator of bytes (sent in chunks); a header of None is left out."""

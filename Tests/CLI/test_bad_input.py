@@ -231,7 +231,20 @@ def test_an_unknown_setting_is_a_422_and_its_known_companions_stay(server: Serve
     server.call("PATCH", "/api/admin/settings", body, server.admin).refused(422)
 
 
-NO_NAMES = [None, 5, [], "", "with space", "a/b", "..", "x" * 10_000, "nul\0", "me\u202e", "users", "_admins"]
+NO_NAMES: list[Any] = [
+    None,
+    5,
+    [],
+    "",
+    "with space",
+    "a/b",
+    "..",
+    "x" * 10_000,
+    "nul\0",
+    "me\u202e",
+    "users",
+    "_admins",
+]
 NO_FIELDS = [5, "x", {}, [5], ["x"], [{}], [{"name": "x"}], [{"name": "x", "type": "nonsense"}]]
 NO_FIELD_NAMES = [5, "", "with space", "nul\0", "id", "password", "status"]
 NO_TEXT_RULES = [{"min": "1"}, {"min": 5, "max": 2}, {"pattern": "["}, {"pattern": 5}, {"required": "yes"}]

@@ -23,7 +23,8 @@ COMMANDS = [
 ]  # fmt: skip
 WRONG_USAGES = [
     "nonsense", "serve --nonsense", "serve --port", "serve --port many", "serve extra", "admin nonsense",
-    "admin create", "admin create --email", "settings set", "settings set no-equals-sign", "secret nonsense", "version extra",
+    "admin create", "admin create --email", "settings set", "settings set no-equals-sign", "secret nonsense",
+    "version extra",
 ]  # fmt: skip
 
 

@@ -8,7 +8,7 @@ struct CollectionRoutes: Sendable {
         [
             Route(.get, "/api/collections", .admin, "The collections, by name", query: Self.paging, gives: .list(.any)) { call in
                 let all = try await call.services.collections().all
-                let page = try Page(query: call.query)
+                let page = try Paging(query: call.query)
                 return PageOf(elements: Array(all.dropFirst(page.offset).prefix(page.size)), page: page, total: all.count).answer(\.json)
             },
             Route(.post, "/api/collections", .admin, "Make a collection", takes: Self.body, gives: .any) { call in

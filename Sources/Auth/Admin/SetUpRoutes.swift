@@ -1,4 +1,5 @@
 import HTTPTypes
+import OrderedCollections
 
 /// Creating the first admin.
 struct SetUpRoutes: Sendable {
@@ -12,18 +13,43 @@ struct SetUpRoutes: Sendable {
             Route(
                 .post, "/api/admin/setup", .open, "Make the first admin with the token that the server printed",
                 limit: .auth,
-                takes: .object([.required("email", .text), .required("password", .text), .required("setup_token", .text)]), gives: .record
+                takes: Self.body, gives: .record
             ) { call in
-                // Told before the body is judged, so that a second set-up doesn't argue about fields.
-                guard try await !setUp.hasAdmin() else { throw AuthError(.alreadySetUp) }
-                var fields = call.fields
-                let email = fields.text("email", bytesMax: EmailAddress.bytesMax)
-                let password = fields.secret("password")
-                let token = fields.text("setup_token", bytesMax: 200)
-                try fields.check()
-                let admin = try await setUp.createFirstAdmin(email: email, password: password, token: token, from: call.client)
-                return .data(admin.record(in: try await call.services.adminsCollection()))
+                .data(try await createAdmin(call).record(in: try await call.services.adminsCollection()))
             },
+            Route(.get, "/setup", .open, "The page behind the printed address", query: [.optional("token", .text)], gives: .any) { call in
+                if try await setUp.hasAdmin() { return .page(SetUpPage.done) }
+                return .page(SetUpPage.form(token: call.query["token"] ?? "", email: "", problems: []))
+            },
+            Route(
+                .post, "/setup", .open, "What the page sends",
+                limit: .auth, takes: Self.body, isFormTypeAccepted: true, gives: .any, use: submitPage
+            ),
         ]
+    }
+
+    private static let body = Shape.object([.required("email", .text), .required("password", .text), .required("setup_token", .text)])
+
+    private func createAdmin(_ call: Call) async throws -> User {
+        // Told before the body is judged, so that a second set-up doesn't argue about fields.
+        guard try await !setUp.hasAdmin() else { throw AuthError(.alreadySetUp) }
+        var fields = call.fields
+        let email = fields.text("email", bytesMax: EmailAddress.bytesMax)
+        let password = fields.secret("password")
+        let token = fields.text("setup_token", bytesMax: 200)
+        try fields.check()
+        return try await setUp.createFirstAdmin(email: email, password: password, token: token, from: call.client)
+    }
+
+    /// The page again, with what was wrong; a refusal keeps its status.
+    @Sendable private func submitPage(_ call: Call) async throws -> Answer {
+        do {
+            _ = try await createAdmin(call)
+            return .page(SetUpPage.done)
+        } catch let error as AuthError where error.code.status < 500 {
+            let problems = error.details.isEmpty ? [error.code.text] : error.details.sorted { $0.key < $1.key }.map { "The \($0.key) \($0.value)." }
+            let page = SetUpPage.form(token: call.body["setup_token"]?.text ?? "", email: call.body["email"]?.text ?? "", problems: problems)
+            return Answer(status: error.code.status, content: .page(page))
+        }
     }
 }

@@ -21,7 +21,7 @@ struct UserRoutes: Sendable {
             ) { call in
                 let collection = try await collection(call)
                 let filter = try RecordFilter(parsing: call.query["filter"])
-                let page = try await accounts.list(in: collection, filter: filter, page: Page(query: call.query))
+                let page = try await accounts.list(in: collection, filter: filter, page: Paging(query: call.query))
                 return page.answer { $0.record(in: collection) }
             },
             Route(.post, path, .admin, "Make an \(noun)", takes: Self.body, gives: .record) { call in

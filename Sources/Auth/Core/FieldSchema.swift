@@ -102,8 +102,8 @@ struct Field: Sendable, Equatable {
             pattern = text
         case "values":
             guard case .array(let elements) = value, case let texts = elements.compactMap(\.text), texts.count == elements.count,
-                (1...200).contains(texts.count), Set(texts).count == texts.count
-            else { throw FieldSchema.Invalid(place, "must be a list of 1 to 200 different texts") }
+                texts.count <= 200, Set(texts).count == texts.count
+            else { throw FieldSchema.Invalid(place, "must be a list of at most 200 different texts") }
             values = texts
         default: throw FieldSchema.Invalid(place, "is not a member of a field")
         }
@@ -112,7 +112,7 @@ struct Field: Sendable, Equatable {
     private func checkTogether(_ place: String) throws {
         if name == FieldSchema.email && type != .email { throw FieldSchema.Invalid("\(place).type", "must be email") }
         if name == FieldSchema.username && type != .text { throw FieldSchema.Invalid("\(place).type", "must be text") }
-        if (type == .select) == values.isEmpty { throw FieldSchema.Invalid("\(place).values", "belongs to a select, which needs it") }
+        if (type == .select) == values.isEmpty { throw FieldSchema.Invalid("\(place).values", "must be there for a select, and only for one") }
         if isMultiple && type != .select { throw FieldSchema.Invalid("\(place).multiple", "belongs to a select") }
         if pattern != nil && ![.text, .email, .url].contains(type) {
             throw FieldSchema.Invalid("\(place).pattern", "belongs to a text, email or url")

@@ -73,7 +73,7 @@ extension Transaction {
     }
 
     /// Oldest first.
-    func users(in collection: CollectionID, where condition: SQL = "TRUE", page: Page) throws -> [User] {
+    func users(in collection: CollectionID, where condition: SQL = "TRUE", page: Paging) throws -> [User] {
         try all(
             """
             SELECT * FROM users WHERE collection_id = \(collection) AND \(condition)

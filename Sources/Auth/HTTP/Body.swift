@@ -3,13 +3,13 @@ import Hummingbird
 import NIOCore
 import OrderedCollections
 
-/// Reads a JSON body.
+/// Reads a body: JSON, or where a route takes it a form.
 enum Body {
     static let bytesMax = 1_048_576
 
     /// The members of the object. Throws `unsupported_media_type`, `too_large`, `malformed`.
     static func read(_ request: Request, isFormTypeAccepted: Bool) async throws -> OrderedDictionary<String, JSON> {
-        try checkType(request.headers[.contentType], isFormTypeAccepted)
+        try checkType(request, isFormTypeAccepted)
         if let length = request.headers[.contentLength].flatMap({ Int($0) }), length > bytesMax { throw AuthError(.tooLarge) }
         let buffer: ByteBuffer
         do {
@@ -18,7 +18,9 @@ enum Body {
             throw AuthError(.tooLarge)
         }
         guard buffer.readableBytes > 0 else { throw AuthError(.malformed, "The body is empty; send a JSON object.") }
-        guard let json = JSON(parsing: Array(buffer.readableBytesView)) else {
+        let bytes = Array(buffer.readableBytesView)
+        if isForm(request), bytes.first != UInt8(ascii: "{") { return try form(bytes) }
+        guard let json = JSON(parsing: bytes) else {
             throw AuthError(.malformed, "The body is not valid JSON, or nests deeper than \(JSON.depthMax) levels.")
         }
         guard case .object(let members) = json else { throw AuthError(.malformed, "The body must be a JSON object.") }
@@ -26,10 +28,25 @@ enum Body {
     }
 
     /// A body without a type is taken for JSON.
-    private static func checkType(_ header: String?, _ isFormTypeAccepted: Bool) throws {
-        guard let header else { return }
-        let type = header.prefix { $0 != ";" }.trimmed.lowercased()
+    private static func checkType(_ request: Request, _ isFormTypeAccepted: Bool) throws {
+        guard let type = mediaType(of: request) else { return }
         let isJSON = type == "application/json" || type.hasPrefix("application/") && type.hasSuffix("+json")
-        guard isJSON || isFormTypeAccepted && type == "application/x-www-form-urlencoded" else { throw AuthError(.unsupportedMediaType) }
+        guard isJSON || isFormTypeAccepted && isForm(request) else { throw AuthError(.unsupportedMediaType) }
+    }
+
+    private static func isForm(_ request: Request) -> Bool {
+        mediaType(of: request) == "application/x-www-form-urlencoded"
+    }
+
+    private static func mediaType(of request: Request) -> String? {
+        request.headers[.contentType].map { $0.prefix { $0 != ";" }.trimmed.lowercased() }
+    }
+
+    /// What an HTML form sends, each value a text.
+    private static func form(_ bytes: [UInt8]) throws -> OrderedDictionary<String, JSON> {
+        guard let text = String(validating: bytes, as: UTF8.self) else { throw AuthError(.malformed, "The form is not UTF-8.") }
+        return OrderedDictionary(
+            uniqueKeysWithValues: try CanonicalRequest.pairs(text[...]).sorted { $0.key < $1.key }.map { ($0.key, JSON.string($0.value)) }
+        )
     }
 }

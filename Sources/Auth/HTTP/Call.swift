@@ -63,6 +63,8 @@ struct Answer: Sendable {
         case data(JSON)
         /// JSON of a standard's own, outside the envelope.
         case document(JSON)
+        /// HTML.
+        case page(String)
     }
 
     var status = 200
@@ -74,6 +76,8 @@ struct Answer: Sendable {
 
     static func data(_ json: JSON) -> Answer { Answer(content: .data(json)) }
 
+    static func page(_ html: String) -> Answer { Answer(content: .page(html)) }
+
     static func document(_ json: JSON, cacheSeconds: Int? = nil) -> Answer { Answer(content: .document(json), cacheSeconds: cacheSeconds) }
 
     /// The body as it is sent.
@@ -82,6 +86,7 @@ struct Answer: Sendable {
         bytes.reserveCapacity(1024)
         switch content {
         case .document(let json): json.write(to: &bytes)
+        case .page(let html): bytes.append(contentsOf: html.utf8)
         case .data(let json):
             bytes.append(contentsOf: #"{"data":"#.utf8)
             json.write(to: &bytes)

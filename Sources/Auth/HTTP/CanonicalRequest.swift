@@ -24,7 +24,7 @@ struct CanonicalRequest: Sendable {
         if segments.first == "users" { segments.insert("api", at: 0) }
         if segments.count > 1, segments[0] == "api", segments[1] == "v1" { segments.remove(at: 1) }
         self.segments = segments
-        query = try halves.count > 1 ? Self.query(halves[1]) : [:]
+        query = try halves.count > 1 ? Self.pairs(halves[1]) : [:]
     }
 
     var path: String { "/" + segments.joined(separator: "/") }
@@ -35,16 +35,17 @@ struct CanonicalRequest: Sendable {
         return target[scheme.upperBound...].drop { $0 != "/" }
     }
 
-    private static func query(_ text: Substring) throws -> [String: String] {
-        var query: [String: String] = [:]
+    /// The pairs of a query or a form (`application/x-www-form-urlencoded`). Throws `malformed`.
+    static func pairs(_ text: Substring) throws -> [String: String] {
+        var pairs: [String: String] = [:]
         for pair in text.split(separator: "&") {
             let halves = pair.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
             guard let key = decode(halves[0], plusIsSpace: true), let value = decode(halves.count > 1 ? halves[1] : "", plusIsSpace: true)
-            else { throw AuthError(.malformed, "The query can't be read.") }
+            else { throw AuthError(.malformed, "The query or form can't be read.") }
             // The first one counts; a second can't replace what was decided by it.
-            if query[key] == nil { query[key] = value }
+            if pairs[key] == nil { pairs[key] = value }
         }
-        return query
+        return pairs
     }
 
     /// Nil for broken escapes, NUL and what isn't UTF-8.

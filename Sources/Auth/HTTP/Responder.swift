@@ -124,7 +124,12 @@ struct Responder: HTTPResponder {
 
     private func render(_ answer: Answer) -> Response {
         var headers = HTTPFields()
-        headers[.contentType] = "application/json"
+        if case .page = answer.content {
+            headers[.contentType] = "text/html; charset=utf-8"
+            headers[.contentSecurityPolicy] = Page.contentSecurityPolicy
+        } else {
+            headers[.contentType] = "application/json"
+        }
         if let seconds = answer.cacheSeconds { headers[.cacheControl] = "public, max-age=\(seconds)" }
         return Response(
             status: HTTPResponse.Status(code: answer.status),

@@ -15,7 +15,7 @@ struct Route: Sendable {
     let limit: RateRules.Label
     let feature: Feature?
     let takes: Shape?
-    /// Also takes JSON that is labelled as a form, as `curl -d` does by default (seed 002 shows such a call).
+    /// Also takes a form, or JSON that is labelled as one: `curl -d` does that by default, and seed 002 shows such a call.
     let isFormTypeAccepted: Bool
     let query: [Member]
     let gives: Shape

@@ -115,7 +115,7 @@ struct Accounts: Sendable {
     }
 
     /// A page of the accounts that pass the filter, oldest first.
-    func list(in collection: Collection, filter: RecordFilter, page: Page) async throws -> PageOf<User> {
+    func list(in collection: Collection, filter: RecordFilter, page: Paging) async throws -> PageOf<User> {
         try await services.db.read { tx in
             PageOf(
                 elements: try tx.users(in: collection.id, where: filter.condition, page: page),

@@ -21,7 +21,7 @@ struct RecordRoutes: Sendable {
             ) { call in
                 let collection = try call.collection()
                 let filter = try RecordFilter(parsing: call.query["filter"])
-                let page = try await accounts.list(in: collection, filter: filter, page: Page(query: call.query))
+                let page = try await accounts.list(in: collection, filter: filter, page: Paging(query: call.query))
                 return page.answer { $0.record(in: collection) }
             },
             Route(.get, "/api/records/:col/:id", .ownerOrAdmin, "A record", gives: .record) { call in

@@ -1,7 +1,7 @@
 import OrderedCollections
 
 /// A part of a list: `page` from 1, `perPage` 30 by default and 500 at most.
-struct Page: Sendable {
+struct Paging: Sendable {
     static let sizeDefault = 30
     static let sizeMax = 500
     static let numberMax = 1_000_000
@@ -28,7 +28,7 @@ struct Page: Sendable {
 /// One page of a list, with how many there are in all.
 struct PageOf<Element: Sendable>: Sendable {
     let elements: [Element]
-    let page: Page
+    let page: Paging
     let total: Int
 
     func answer(_ json: (Element) -> JSON) -> Answer {
