@@ -58,7 +58,7 @@ package struct App: Sendable {
         func route(_ document: JSON) -> Route {
             Route(.get, "/api/openapi.json", .open, "This document", gives: .any) { _ in .document(document) }
         }
-        let document = OpenAPI(routes: routes + [route(nil)]).document
+        let document = OpenAPI(routes: routes + [route(.null)]).document
         return routes + [route(document)]
     }
 
@@ -94,7 +94,12 @@ package struct App: Sendable {
                 logger: installation.services.logger
             )
         )
-        try await group.run()
+        do {
+            try await group.run()
+        } catch let error as IOError where error.errnoCode == EADDRINUSE || error.errnoCode == EACCES || error.errnoCode == EADDRNOTAVAIL {
+            let reason = String(cString: strerror(error.errnoCode))
+            throw Installation.Unusable(description: "Can't listen on \(configuration.host), port \(configuration.port): \(reason). Choose another by --host and --port.")
+        }
         lines.flush()
         try installation.close()
     }

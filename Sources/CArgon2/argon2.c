@@ -40,27 +40,27 @@ int __wrap_munmap(void *address, size_t bytes) {
     return __real_munmap(address, bytes);
 }
 
-int argon2_prepare(void) { return sodium_init() < 0 ? -1 : 0; }
+int lk_argon2_prepare(void) { return sodium_init() < 0 ? -1 : 0; }
 
-int argon2_hash(char *out, const char *password, size_t length, uint64_t passes, size_t memory_bytes) {
+int lk_argon2_hash(char *out, const char *password, size_t length, uint64_t passes, size_t memory_bytes) {
     hashing = 1;
     int result = crypto_pwhash_argon2id_str(out, password, length, passes, memory_bytes);
     hashing = 0;
-    return result == 0 ? ARGON2_OK : ARGON2_FAILED;
+    return result == 0 ? LK_ARGON2_OK : LK_ARGON2_FAILED;
 }
 
-int argon2_verify(const char *encoded, const char *password, size_t length) {
+int lk_argon2_verify(const char *encoded, const char *password, size_t length) {
     hashing = 1;
     int result = crypto_pwhash_argon2id_str_verify(encoded, password, length);
     hashing = 0;
-    return result == 0 ? ARGON2_OK : ARGON2_MISMATCH;
+    return result == 0 ? LK_ARGON2_OK : LK_ARGON2_MISMATCH;
 }
 
-int argon2_is_outdated(const char *encoded, uint64_t passes, size_t memory_bytes) {
+int lk_argon2_is_outdated(const char *encoded, uint64_t passes, size_t memory_bytes) {
     return crypto_pwhash_argon2id_str_needs_rehash(encoded, passes, memory_bytes);
 }
 
-int argon2_arena_open(size_t bytes) {
+int lk_argon2_arena_open(size_t bytes) {
     // One page of slack for the alignment that libsodium adds; rounded up so that huge pages can serve it.
     size_t rounded = (bytes + 4096 + HUGE_PAGE - 1) / HUGE_PAGE * HUGE_PAGE;
     void *mapped = __real_mmap(NULL, rounded + HUGE_PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -75,12 +75,12 @@ int argon2_arena_open(size_t bytes) {
     return 0;
 }
 
-void argon2_arena_wipe(void) {
+void lk_argon2_arena_wipe(void) {
     // Private anonymous pages given back this way read as zero afterwards (madvise(2)); the kernel zeroes them before
     // anyone else sees them.
     if (arena) madvise(arena, arena_bytes, MADV_DONTNEED);
 }
 
-uint64_t argon2_arena_uses(void) { return uses; }
+uint64_t lk_argon2_arena_uses(void) { return uses; }
 
-void argon2_lower_priority(int nice) { (void)setpriority(PRIO_PROCESS, 0, nice); }
+void lk_argon2_lower_priority(int nice) { (void)setpriority(PRIO_PROCESS, 0, nice); }

@@ -35,8 +35,8 @@ package enum Change: Sendable, Equatable {
 /// The statements of one transaction. Not to be kept beyond the closure it was given to.
 package final class Transaction {
     package let dialect: Dialect
-    private let connection: any Connection
-    private(set) var topics: [String] = []
+    package let connection: any Connection
+    package private(set) var topics: [String] = []
 
     package init(connection: any Connection, dialect: Dialect) {
         self.connection = connection
@@ -95,6 +95,7 @@ package enum Dialect: String, Sendable, CaseIterable {
     private static let tokens = [
         (token: "{int}", sqlite: "INTEGER", postgres: "BIGINT"),
         (token: "{bool}", sqlite: "INTEGER", postgres: "BOOLEAN"),
+        (token: "{sequence}", sqlite: "INTEGER PRIMARY KEY AUTOINCREMENT", postgres: "BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY"),
         (token: "{blob}", sqlite: "BLOB", postgres: "BYTEA"),
         (token: "{true}", sqlite: "1", postgres: "TRUE"),
         (token: "{false}", sqlite: "0", postgres: "FALSE"),

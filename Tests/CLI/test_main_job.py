@@ -101,18 +101,6 @@ def test_the_whole_job_from_registration_to_an_ended_session(server: Server) -> 
     server.call("POST", "/api/auth/refresh", token=second["token"]).refused(401, code="session_ended")
 
 
-def test_an_access_token_works_as_bearer_and_as_basic_until_logout(server: Server) -> None:
-    login = server.new_user(token_type="opaque")
-    token = login["token"]
-    assert login["token_type"] == "opaque"
-    assert token.startswith("lk_at_")
-    me = server.me(token).data
-    assert me["id"] == login["record"]["id"]
-    assert server.call("GET", "/api/auth/me", headers=basic(token)).data["id"] == me["id"]
-    assert server.call("POST", "/api/auth/logout", headers=basic(token)).data["ok"] is True
-    assert_ended(server, token, "logout")
-
-
 def test_the_email_of_a_login_is_compared_without_case(server: Server) -> None:
     email = fresh_email()
     server.register(email)
@@ -185,23 +173,21 @@ def test_a_suspended_or_deleted_account_is_out_at_once(server: Server, method: s
 
 def test_tokens_and_ended_sessions_survive_a_restart(launch: Launch) -> None:
     server = launch()
-    alive, opaque, ended = server.new_user(), server.new_user(token_type="opaque"), server.new_user()
+    alive, ended = server.new_user(), server.new_user()
     server.call("POST", "/api/auth/logout", token=ended["token"]).accepted()
     server.restart()
     assert server.sees(alive["token"])
-    assert server.sees(opaque["token"])
     assert_ended(server, ended["token"], "logout")
     assert server.login(alive["record"]["email"])
 
 
 def test_replacing_the_secret_and_restarting_logs_everyone_out(launch: Launch) -> None:
     server = launch()
-    signed, opaque = server.new_user(), server.new_user(token_type="opaque")
+    signed = server.new_user()
     assert server.stop() == 0
     (server.data_dir / ".secret").unlink()
     server.start()
     server.me(signed["token"]).refused(401)
-    server.me(opaque["token"]).refused(401)
     assert server.sees(server.login(signed["record"]["email"])["token"])
 
 
@@ -221,10 +207,9 @@ def test_rotating_the_secret_logs_nobody_out_and_new_tokens_carry_a_new_kid(laun
 
 def test_rotating_the_secret_can_log_everyone_out(launch: Launch) -> None:
     server = launch()
-    signed, opaque = server.new_user(), server.new_user(token_type="opaque")
+    signed = server.new_user()
     server.command("secret", "rotate", "--logout-everyone")
     eventually(lambda: not server.sees(signed["token"]))
-    eventually(lambda: not server.sees(opaque["token"]))
     assert server.sees(server.login(signed["record"]["email"])["token"])
 
 

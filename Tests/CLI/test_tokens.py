@@ -15,7 +15,6 @@ from joserfc import jwt as joserfc_jwt
 from joserfc.jwk import ECKey, KeySet, OctKey
 
 WEEK_SECONDS = 604_800
-DAY_SECONDS = 86_400
 HOUR_SECONDS = 3_600
 
 
@@ -157,5 +156,3 @@ def test_a_window_out_of_bounds_warns_and_the_default_is_used(
     assert "warnings" in json.dumps(answer)
     login = server.new_user()
     assert lifetime(login["token"]) == WEEK_SECONDS
-    opaque = server.login(login["record"]["email"], token_type="opaque")["token"]
-    assert abs(server.me(opaque).data["exp"] - time.time() - DAY_SECONDS) < 30

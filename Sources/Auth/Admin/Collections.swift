@@ -76,7 +76,7 @@ extension Collection {
                 switch key {
                 case "name":
                     // The built-in name begins with _, which no other may.
-                    guard let text = value.text, Collection.isName(text) || text == name else {
+                    guard let text = value.text, Collection.isName(text) || !isNew && text == name else {
                         throw FieldSchema.Invalid(key, "must be 1 to 63 letters, digits or _, beginning with a letter, and not a word of the API")
                     }
                     name = text

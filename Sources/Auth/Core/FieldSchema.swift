@@ -113,6 +113,7 @@ struct Field: Sendable, Equatable {
         if name == FieldSchema.email && type != .email { throw FieldSchema.Invalid("\(place).type", "must be email") }
         if name == FieldSchema.username && type != .text { throw FieldSchema.Invalid("\(place).type", "must be text") }
         if (type == .select) == values.isEmpty { throw FieldSchema.Invalid("\(place).values", "must be there for a select, and only for one") }
+        if isEmptyRange { throw FieldSchema.Invalid("\(place).max", "must not be less than min") }
         if isMultiple && type != .select { throw FieldSchema.Invalid("\(place).multiple", "belongs to a select") }
         if pattern != nil && ![.text, .email, .url].contains(type) {
             throw FieldSchema.Invalid("\(place).pattern", "belongs to a text, email or url")
@@ -120,6 +121,14 @@ struct Field: Sendable, Equatable {
         if isUnique && (type == .json || type == .bool || isMultiple) {
             throw FieldSchema.Invalid("\(place).unique", "can't be asked of a json, a bool or a multiple select")
         }
+    }
+
+    private var isEmptyRange: Bool {
+        if let least = min?.double, let most = max?.double { return most < least }
+        guard let least = min?.text.flatMap(Timestamp.init(parsing:)), let most = max?.text.flatMap(Timestamp.init(parsing:)) else {
+            return false
+        }
+        return most < least
     }
 
     private static func isName(_ text: String) -> Bool {

@@ -99,11 +99,10 @@ extension JSON: Decodable {
     }
 }
 
-extension JSON: ExpressibleByStringLiteral, ExpressibleByBooleanLiteral, ExpressibleByIntegerLiteral, ExpressibleByNilLiteral {
+extension JSON: ExpressibleByStringLiteral, ExpressibleByBooleanLiteral, ExpressibleByIntegerLiteral {
     init(stringLiteral text: String) { self = .string(text) }
     init(booleanLiteral flag: Bool) { self = .bool(flag) }
     init(integerLiteral integer: Int64) { self = .integer(integer) }
-    init(nilLiteral: ()) { self = .null }
 }
 
 extension JSON: ExpressibleByArrayLiteral, ExpressibleByDictionaryLiteral {

@@ -8,7 +8,11 @@ struct AppContext: RequestContext {
     let socketAddress: String
 
     init(source: ApplicationRequestContextSource) {
+        self.init(source: source, socketAddress: source.channel.remoteAddress?.ipAddress ?? "local")
+    }
+
+    init(source: some RequestContextSource, socketAddress: String) {
         coreContext = CoreRequestContextStorage(source: source)
-        socketAddress = source.channel.remoteAddress?.ipAddress ?? "local"
+        self.socketAddress = socketAddress
     }
 }

@@ -27,9 +27,8 @@ enum Body {
         return members
     }
 
-    /// A body without a type is taken for JSON.
     private static func checkType(_ request: Request, _ isFormTypeAccepted: Bool) throws {
-        guard let type = mediaType(of: request) else { return }
+        let type = mediaType(of: request) ?? ""
         let isJSON = type == "application/json" || type.hasPrefix("application/") && type.hasSuffix("+json")
         guard isJSON || isFormTypeAccepted && isForm(request) else { throw AuthError(.unsupportedMediaType) }
     }

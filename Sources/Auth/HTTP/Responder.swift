@@ -1,6 +1,7 @@
 import HTTPTypes
 import Hummingbird
 import NIOCore
+import NIOHTTP1
 import OrderedCollections
 
 /// Every request goes through here, in this order: canonical form, limits, route, collection, credential, guard, feature, body,
@@ -38,6 +39,9 @@ struct Responder: HTTPResponder {
                 response = render(try await answer(request, settings, &trail))
             }
             CORS.allow(request, settings, &response)
+        } catch let error as HTTPParserError {
+            // Not HTTP any more: the server answers 400 and closes the connection.
+            throw error
         } catch {
             let refusal = Self.refusal(for: error)
             trail.error = refusal

@@ -112,7 +112,8 @@ extension Schema {
         ){strict}
 
         CREATE TABLE audit_log (
-            id TEXT NOT NULL PRIMARY KEY,
+            sequence {sequence},
+            id TEXT NOT NULL UNIQUE,
             at {int} NOT NULL,
             action TEXT NOT NULL,
             actor_id TEXT,

@@ -49,7 +49,7 @@ package struct Configuration: Sendable {
     private static func parse(_ values: ConfigReader, directory: String, problems: [String]) throws -> Configuration {
         var problems = problems
         let port = values.string(forKey: "port").map { Int($0) } ?? 8090
-        if port.map((0...65_535).contains) != true { problems.append("port must be a number from 0 to 65535.") }
+        if port.map((0...65_535).contains) != true { problems.append("port must be a number from 0 to 65535 (--port, LATCHKEY_PORT or \(fileName)).") }
         let secret = values.string(forKey: "jwt.secret", isSecret: true)
         if let secret, secret.utf8.count < signingSecretBytesMin || Set(secret.utf8).count < 8 {
             problems.append("jwt_secret is too weak: give at least \(signingSecretBytesMin) bytes of random text, e.g. from `openssl rand -base64 48`.")

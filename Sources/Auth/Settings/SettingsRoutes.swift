@@ -27,10 +27,8 @@ struct SettingsRoutes: Sendable {
         for (key, value) in call.body {
             switch value {
             case .string(let text): values[key] = text
-            case .integer(let integer): values[key] = String(integer)
-            case .bool(let flag): values[key] = flag ? "1" : "0"
             case .null: values[key] = .some(nil)
-            case .number, .array, .object: problems[key] = "must be a text"
+            case .bool, .integer, .number, .array, .object: problems[key] = "must be a text, such as \"1\""
             }
         }
         guard problems.isEmpty else { throw AuthError.validation(problems) }

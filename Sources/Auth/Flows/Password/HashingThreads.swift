@@ -17,9 +17,9 @@ final class HashingThreads: Sendable {
     private let wakeUp = DispatchSemaphore(value: 0)
     private let waitingMax: Int
 
-    init(count: Int) {
-        waitingMax = count * Self.waitingPerThreadMax
-        guard argon2_prepare() == 0 else { preconditionFailure("libsodium found no source of randomness") }
+    init(count: Int, waitingMax: Int? = nil) {
+        self.waitingMax = waitingMax ?? count * Self.waitingPerThreadMax
+        guard lk_argon2_prepare() == 0 else { preconditionFailure("libsodium found no source of randomness") }
         for number in 0..<count {
             let thread = Thread { self.work() }
             thread.name = "hashing-\(number)"
@@ -45,12 +45,12 @@ final class HashingThreads: Sendable {
 
     /// Lives as long as the process.
     private func work() -> Never {
-        argon2_lower_priority(Self.niceness)
+        lk_argon2_lower_priority(Self.niceness)
         // Without memory for an arena, hashes map their own: slower, and just as right.
-        _ = argon2_arena_open(PasswordHash.memoryBytes)
+        _ = lk_argon2_arena_open(PasswordHash.memoryBytes)
         while true {
             if wakeUp.wait(timeout: .now() + Self.idleSeconds) == .timedOut {
-                argon2_arena_wipe()
+                lk_argon2_arena_wipe()
                 wakeUp.wait()
             }
             waiting.withLock { $0.removeFirst() }()

@@ -26,9 +26,9 @@ struct PasswordHasher: Sendable {
             var text = [CChar](repeating: 0, count: 128)
             let bytes = Array(password.reveal().utf8)
             let outcome = bytes.withUnsafeBytes { pointer in
-                argon2_hash(&text, pointer.baseAddress, pointer.count, PasswordHash.passes, PasswordHash.memoryBytes)
+                lk_argon2_hash(&text, pointer.baseAddress, pointer.count, PasswordHash.passes, PasswordHash.memoryBytes)
             }
-            guard outcome == ARGON2_OK.rawValue else { throw AuthError(.overloaded, retryAfterSeconds: 1) }
+            guard outcome == LK_ARGON2_OK.rawValue else { throw AuthError(.overloaded, retryAfterSeconds: 1) }
             return PasswordHash(rawValue: String(decoding: text.prefix { $0 != 0 }.map(UInt8.init(bitPattern:)), as: UTF8.self))
         }
     }
@@ -38,13 +38,13 @@ struct PasswordHasher: Sendable {
         try await threads.run {
             let bytes = Array(password.reveal().utf8)
             return bytes.withUnsafeBytes { pointer in
-                argon2_verify(hash.rawValue, pointer.baseAddress, pointer.count) == ARGON2_OK.rawValue
+                lk_argon2_verify(hash.rawValue, pointer.baseAddress, pointer.count) == LK_ARGON2_OK.rawValue
             }
         }
     }
 
     /// True when the hash was made with other parameters than today's.
     func isOutdated(_ hash: PasswordHash) -> Bool {
-        argon2_is_outdated(hash.rawValue, PasswordHash.passes, PasswordHash.memoryBytes) != 0
+        lk_argon2_is_outdated(hash.rawValue, PasswordHash.passes, PasswordHash.memoryBytes) != 0
     }
 }

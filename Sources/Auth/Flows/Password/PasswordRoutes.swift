@@ -1,4 +1,5 @@
 import HTTPTypes
+import OrderedCollections
 
 /// Password sign-in and change, for users and for admins.
 struct PasswordRoutes: Sendable {
@@ -36,6 +37,7 @@ struct PasswordRoutes: Sendable {
         let password = fields.secret("password")
         let name = fields.signInName()
         if let type = fields.optionalText("token_type"), type != "jwt" { fields.refuse("token_type", "must be jwt") }
+        if call.body["not_valid_after"] != nil { fields.refuse("not_valid_after", "can't be set for a jwt") }
         try fields.check()
         return .data(try await passwords.signIn(name, password, in: collection, from: call.client).json)
     }

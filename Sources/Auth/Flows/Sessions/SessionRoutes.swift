@@ -45,7 +45,7 @@ struct SessionRoutes: Sendable {
     @Sendable private func me(_ call: Call) async throws -> Answer {
         let principal = try call.principal()
         let claims = principal.claims
-        guard case .object(let record) = principal.user.record(in: principal.collection) else { return .data(nil) }
+        guard case .object(let record) = principal.user.record(in: principal.collection) else { return .data(.null) }
         let own: JSON = [
             "id": .string(principal.user.id.rawValue), "email": .optional(principal.user.email),
             "collection": .string(principal.collection.name), "aud": .string(claims.audience.rawValue),

@@ -1,0 +1,218 @@
+import Storage
+import Synchronization
+import Testing
+
+@testable import Auth
+
+struct CacheTests {
+    private let db = Announcer()
+    private let cache: Cache<String, Int>
+    private let loads = Loads()
+
+    init() {
+        cache = Cache(capacity: 10, of: db) { topic in
+            if topic == "everything" { return .all }
+            return topic.hasPrefix("entry:") ? .one(String(topic.dropFirst("entry:".count))) : .none
+        }
+    }
+
+    @discardableResult
+    private func ask(_ key: String, for value: Int? = 1) async throws -> Int? {
+        try await cache.value(for: key) {
+            loads.count(key)
+            return value
+        }
+    }
+
+    @Test func `an entry is loaded once`() async throws {
+        #expect(cache.present("a") == nil)
+        #expect(try await ask("a", for: 1) == 1)
+        #expect(try await ask("a", for: 2) == 1)
+        #expect(cache.present("a") == 1)
+        #expect(loads.all == ["a"])
+    }
+
+    @Test func `what is not there is asked for again`() async throws {
+        #expect(try await ask("a", for: nil) == nil)
+        #expect(try await ask("a", for: 2) == 2)
+        #expect(loads.all == ["a", "a"])
+    }
+
+    @Test func `an entry dies with its topic, and no other does`() async throws {
+        try await ask("a")
+        try await ask("b")
+        db.tell(.topics(["unrelated", "entry:a", "entry:c"]))
+        #expect(cache.present("a") == nil)
+        #expect(cache.present("b") == 1)
+        #expect(try await ask("a", for: 2) == 2)
+        db.tell(.topics(["unrelated"]))
+        db.tell(.topics([]))
+        #expect(cache.present("a") == 2)
+    }
+
+    @Test(arguments: [Change.topics(["everything"]), .topics(["entry:b", "everything"]), .unknown])
+    func `a topic may be everybody's, and an unknown change is`(_ change: Change) async throws {
+        for key in ["a", "b", "c"] { try await ask(key) }
+        db.tell(change)
+        for key in ["a", "b", "c"] { #expect(cache.present(key) == nil) }
+    }
+
+    @Test(arguments: [Change.topics(["entry:a"]), .topics(["everything"]), .unknown])
+    func `a load that a write overtook is answered, but not kept`(_ change: Change) async throws {
+        let old = try await cache.value(for: "a") {
+            db.tell(change)
+            return 1
+        }
+        #expect(old == 1)
+        #expect(cache.present("a") == nil)
+        #expect(try await ask("a", for: 2) == 2)
+        #expect(cache.present("a") == 2)
+    }
+
+    @Test func `a load that another entry's write overtook is kept`() async throws {
+        let value = try await cache.value(for: "a") {
+            db.tell(.topics(["entry:b", "unrelated"]))
+            return 1
+        }
+        #expect(value == 1)
+        #expect(cache.present("a") == 1)
+    }
+
+    @Test func `of two loads at once the overtaken one is not kept, whichever ends last`() async throws {
+        // The inner load begins and ends while the outer one is under way.
+        let outer = try await cache.value(for: "a") {
+            db.tell(.topics(["entry:a"]))
+            #expect(try await ask("a", for: 2) == 2)
+            return 1
+        }
+        #expect(outer == 1)
+        #expect(cache.present("a") != 1)
+        let inner = try await cache.value(for: "b") {
+            #expect(try await ask("b", for: 1) == 1)
+            db.tell(.topics(["entry:b"]))
+            return 1
+        }
+        #expect(inner == 1)
+        #expect(cache.present("b") == nil)
+        for key in ["a", "b"] {
+            db.tell(.topics(["entry:\(key)"]))
+            #expect(try await ask(key, for: 3) == 3)
+            #expect(cache.present(key) == 3)
+        }
+    }
+
+    @Test func `a load that fails leaves no trace`() async throws {
+        struct Failure: Error {}
+        await #expect(throws: Failure.self) { try await cache.value(for: "a") { throw Failure() } }
+        #expect(cache.present("a") == nil)
+        #expect(try await ask("a", for: 2) == 2)
+        #expect(cache.present("a") == 2)
+    }
+
+    @Test func `at most twice its capacity is held, and the latest are`() async throws {
+        for key in 0..<1000 { try await ask(String(key)) }
+        let present = (0..<1000).filter { cache.present(String($0)) != nil }
+        #expect(present.count <= 20)
+        #expect(present.count >= 10)
+        #expect(present.suffix(10) == Array(990..<1000)[...])
+    }
+
+    @Test func `what is asked for stays while others pass`() async throws {
+        try await ask("often", for: 7)
+        for key in 0..<500 {
+            try await ask(String(key))
+            #expect(cache.present("often") == 7)
+        }
+        #expect(loads.all.count { $0 == "often" } == 1)
+        db.tell(.topics(["entry:often"]))
+        #expect(cache.present("often") == nil)
+    }
+
+    @Test func `an old entry dies with its topic too`() async throws {
+        for key in 0..<15 { try await ask(String(key)) }
+        for key in 0..<15 {
+            db.tell(.topics(["entry:\(key)"]))
+            #expect(cache.present(String(key)) == nil)
+        }
+    }
+
+    @Test func `parallel callers and writes never leave an old value behind`() async throws {
+        let truth = Mutex(0)
+        let (db, cache) = (db, cache)
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            for _ in 0..<4 {
+                group.addTask {
+                    for _ in 0..<200 {
+                        _ = try await cache.value(for: "a") {
+                            let read = truth.withLock { $0 }
+                            await Task.yield()
+                            return read
+                        }
+                    }
+                }
+            }
+            group.addTask {
+                for _ in 0..<200 {
+                    let written = truth.withLock { truth in
+                        truth += 1
+                        return truth
+                    }
+                    db.tell(.topics(["entry:a"]))
+                    let present = cache.present("a")
+                    #expect(present == nil || present == written)
+                    await Task.yield()
+                }
+            }
+            try await group.waitForAll()
+        }
+        let last = cache.present("a")
+        #expect(last == nil || last == 200)
+    }
+
+    @Test func `topics name users and sessions, each its own`() {
+        let time = Timestamp(milliseconds: 0)
+        let (user, session) = (UserID(at: time, random: .system), SessionID(at: time, random: .system))
+        #expect(Topic.userID(Topic.user(user)) == user)
+        #expect(Topic.sessionID(Topic.session(session)) == session)
+        #expect(Topic.userID(Topic.session(session)) == nil)
+        #expect(Topic.sessionID(Topic.user(user)) == nil)
+        #expect(Topic.userID(Topic.settings) == nil)
+        #expect(Topic.userID("user:") == nil)
+        #expect(Topic.userID("user:x") == nil)
+    }
+}
+
+/// Which keys were loaded, in order.
+///
+/// A class, since it gathers over calls.
+private final class Loads: Sendable {
+    private let keys = Mutex<[String]>([])
+
+    var all: [String] { keys.withLock { $0 } }
+
+    func count(_ key: String) { keys.withLock { $0.append(key) } }
+}
+
+/// A database that holds nothing and only tells of changes.
+///
+/// A class, since it gathers subscribers.
+private final class Announcer: Database {
+    struct Empty: Error {}
+
+    private let handlers = Mutex<[@Sendable (Change) -> Void]>([])
+
+    let dialect = Dialect.sqlite
+
+    func tell(_ change: Change) {
+        for handler in handlers.withLock({ $0 }) { handler(change) }
+    }
+
+    func onChange(_ handler: @escaping @Sendable (Change) -> Void) {
+        handlers.withLock { $0.append(handler) }
+    }
+
+    func read<T: Sendable>(_ body: @escaping @Sendable (Transaction) throws -> T) async throws -> T { throw Empty() }
+    func write<T: Sendable>(_ body: @escaping @Sendable (Transaction) throws -> T) async throws -> T { throw Empty() }
+    func watch() async throws {}
+    func close() throws {}
+}

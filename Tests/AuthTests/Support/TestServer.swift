@@ -1,0 +1,205 @@
+import Foundation
+import HTTPTypes
+import Hummingbird
+import Logging
+import NIOCore
+import OrderedCollections
+import Storage
+import Synchronization
+
+@testable import Auth
+
+/// The real application on a fresh database, with a clock and a randomness of the test's own, spoken to by HTTP requests.
+///
+/// Rate limits are off unless a test turns them on: hundreds of requests come from one address within one frozen second.
+final class TestServer: Sendable {
+    let app: App
+    let services: Services
+    let clock: ManualClock
+    let faults: FaultyDatabase
+    private let adminToken = Mutex<String?>(nil)
+
+    static let adminEmail = "root@example.org"
+    static let password = "correct horse battery"
+
+    /// One for all servers: its threads live as long as the process.
+    private static let threads = HashingThreads(count: 2, waitingMax: 100_000)
+
+    init(
+        _ engine: Engine,
+        algorithm: SigningAlgorithm = .es256,
+        settings: [String: String?] = [:],
+        probes: [Route] = []
+    ) async throws {
+        let directory = FileManager.default.temporaryDirectory.path + "/latchkey-test-" + Hex.encode(Random.system.bytes(8))
+        try FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: true)
+        clock = ManualClock()
+        let clock = clock
+        faults = FaultyDatabase(try await engine.open(in: directory))
+        try await faults.migrate(Schema.migrations, at: clock.now.milliseconds)
+        let secrets = SigningSecrets(directory: directory, fixed: nil, algorithm: algorithm)
+        try secrets.prepare(random: .system)
+        var logger = Logger(label: "test")
+        logger.logLevel = .critical
+        services = Services(
+            db: faults,
+            clock: WallClock { clock.now },
+            random: .system,
+            hasher: PasswordHasher(threads: Self.threads),
+            sealingKey: SealingKey(bytes: Random.system.bytes(32))!,
+            signingSecrets: secrets,
+            logger: logger
+        )
+        let configuration = try await Configuration.load(overrides: ["data_dir": directory, "log_level": "critical"], environment: [:])
+        let installation = try await Installation.prepared(configuration, services: services)
+        app = App(installation, lines: LineWriter(to: .nullDevice), extraRoutes: probes)
+        let standard: [String: String?] = ["rate_limit.enabled": "0"]
+        _ = try await app.settingsChanges.set(standard.merging(settings) { _, own in own }, by: .commandLine)
+    }
+
+    /// Sends a request through everything but the socket.
+    func send(
+        _ method: HTTPRequest.Method,
+        _ path: String,
+        _ body: JSON? = nil,
+        token: String? = nil,
+        headers: [HTTPField.Name: String] = [:],
+        raw: [UInt8]? = nil,
+        from address: String = "192.0.2.1"
+    ) async throws -> Reply {
+        var fields = HTTPFields()
+        if let token { fields[.authorization] = "Bearer \(token)" }
+        if body != nil || raw != nil { fields[.contentType] = "application/json" }
+        for (name, value) in headers { fields[name] = value }
+        let bytes = raw ?? body.map { Array($0.serialized.utf8) } ?? []
+        let request = Request(
+            head: HTTPRequest(method: method, scheme: "http", authority: "localhost", path: path, headerFields: fields),
+            body: RequestBody(buffer: ByteBuffer(bytes: bytes))
+        )
+        let context = AppContext(source: TestSource(), socketAddress: address)
+        let response = try await app.responder.respond(to: request, context: context)
+        return Reply(response, bytes: try await response.body.collected())
+    }
+
+    func get(_ path: String, token: String? = nil) async throws -> Reply {
+        try await send(.get, path, token: token)
+    }
+
+    func post(_ path: String, _ body: JSON? = nil, token: String? = nil) async throws -> Reply {
+        try await send(.post, path, body, token: token)
+    }
+
+    /// Registers a user of `users`, and returns the record.
+    @discardableResult
+    func signUp(_ email: String, _ fields: JSON = [:]) async throws -> JSON {
+        guard case .object(let members) = fields else { return .null }
+        let body: JSON = ["email": .string(email), "password": .string(Self.password)]
+        return try await post("/api/auth/users/register", body.merging(members)).data()
+    }
+
+    /// Logs in to `users`, and returns the token.
+    func signIn(_ email: String, password: String = TestServer.password) async throws -> String {
+        let reply = try await post("/api/auth/users/login", ["email": .string(email), "password": .string(password)])
+        return try reply.data()["token"]?.text ?? ""
+    }
+
+    /// A new user's token.
+    func signedUp(_ email: String) async throws -> String {
+        try await signUp(email)
+        return try await signIn(email)
+    }
+
+    /// The token of the first admin, who is made on the first call.
+    func admin() async throws -> String {
+        if let token = adminToken.withLock({ $0 }) { return token }
+        try await Commands(app.installation).createAdmin(email: Self.adminEmail, password: Self.password)
+        let reply = try await post(
+            "/api/admin/auth/login",
+            ["email": .string(Self.adminEmail), "password": .string(Self.password)]
+        )
+        let token = try reply.data()["token"]?.text ?? ""
+        adminToken.withLock { $0 = token }
+        return token
+    }
+
+    func set(_ settings: [String: String?]) async throws {
+        _ = try await app.settingsChanges.set(settings, by: .commandLine)
+    }
+
+    /// The actions of the audit log in their order.
+    func audit() async throws -> [String] {
+        try await services.db.read { tx in try tx.all("SELECT action FROM audit_log ORDER BY sequence").map { try $0.get("action") } }
+    }
+
+    func count(_ query: SQL) async throws -> Int {
+        try await services.db.read { tx in try tx.one(query)?.get("count") ?? -1 }
+    }
+
+    func users() async throws -> Int { try await count("SELECT count(*) AS count FROM users") }
+}
+
+/// What came back.
+struct Reply: Sendable {
+    let status: Int
+    let headers: HTTPFields
+    let bytes: [UInt8]
+
+    init(_ response: Response, bytes: [UInt8]) {
+        status = response.status.code
+        headers = response.headers
+        self.bytes = bytes
+    }
+
+    var json: JSON { JSON(parsing: bytes) ?? .null }
+    var text: String { String(decoding: bytes, as: UTF8.self) }
+    var code: String? { json["code"]?.text }
+    var error: String? { json["error"]?.text }
+    var details: JSON? { json["details"] }
+
+    /// The `data` of a success; a refusal fails the test with its text.
+    func data() throws -> JSON {
+        guard status == 200, let data = json["data"] else { throw Unexpected(description: "\(status) \(text)") }
+        return data
+    }
+
+    struct Unexpected: Error, CustomStringConvertible {
+        let description: String
+    }
+}
+
+/// Time that stands still until it is moved.
+final class ManualClock: Sendable {
+    private let time = Mutex(Timestamp(milliseconds: 1_795_000_000_000))
+
+    var now: Timestamp { time.withLock { $0 } }
+
+    func advance(seconds: Int) {
+        time.withLock { $0 = $0.advanced(bySeconds: seconds) }
+    }
+}
+
+private struct TestSource: RequestContextSource {
+    let logger = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
+}
+
+extension ResponseBody {
+    fileprivate consuming func collected() async throws -> [UInt8] {
+        let collector = Collector()
+        try await write(CollectingWriter(collector: collector))
+        return collector.bytes.withLock { $0 }
+    }
+}
+
+private final class Collector: Sendable {
+    let bytes = Mutex<[UInt8]>([])
+}
+
+private struct CollectingWriter: ResponseBodyWriter {
+    let collector: Collector
+
+    mutating func write(_ buffer: ByteBuffer) async throws {
+        collector.bytes.withLock { $0 += Array(buffer.readableBytesView) }
+    }
+
+    consuming func finish(_ trailingHeaders: HTTPFields?) async throws {}
+}

@@ -1,0 +1,126 @@
+CREATE TABLE audit_log (
+    id TEXT NOT NULL PRIMARY KEY,
+    at INTEGER NOT NULL,
+    action TEXT NOT NULL,
+    actor_id TEXT,
+    subject_id TEXT,
+    auth_impersonated_by TEXT,
+    ip TEXT NOT NULL,
+    user_agent TEXT,
+    outcome TEXT NOT NULL,
+    details TEXT NOT NULL
+) STRICT;
+
+CREATE INDEX audit_log_by_time ON audit_log (at);
+
+CREATE TABLE collections (
+    id TEXT NOT NULL PRIMARY KEY,
+    name TEXT NOT NULL,
+    fields TEXT NOT NULL,
+    options TEXT NOT NULL,
+    created_at INTEGER NOT NULL,
+    updated_at INTEGER NOT NULL,
+    CONSTRAINT collections_name UNIQUE (name)
+) STRICT;
+
+CREATE TABLE key_fingerprints (
+    purpose TEXT NOT NULL PRIMARY KEY,
+    fingerprint TEXT NOT NULL
+) STRICT;
+
+CREATE TABLE lockouts (
+    key BLOB NOT NULL PRIMARY KEY,
+    failures INTEGER NOT NULL,
+    last_failed_at INTEGER NOT NULL,
+    locked_until INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE one_time_tokens (
+    digest BLOB NOT NULL PRIMARY KEY,
+    purpose TEXT NOT NULL,
+    subject_id TEXT REFERENCES users (id) ON DELETE CASCADE,
+    created_at INTEGER NOT NULL,
+    expires_at INTEGER NOT NULL,
+    used_at INTEGER
+) STRICT;
+
+CREATE INDEX one_time_tokens_by_subject ON one_time_tokens (subject_id, purpose);
+
+CREATE TABLE schema_migrations (
+    number INTEGER NOT NULL PRIMARY KEY,
+    name TEXT NOT NULL,
+    digest TEXT NOT NULL,
+    applied_at INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE secrets (
+    id TEXT NOT NULL PRIMARY KEY,
+    user_id TEXT NOT NULL REFERENCES users (id) ON DELETE CASCADE,
+    type TEXT NOT NULL,
+    hash TEXT NOT NULL,
+    created_at INTEGER NOT NULL,
+    last_used_at INTEGER
+) STRICT;
+
+CREATE INDEX secrets_by_user ON secrets (user_id);
+
+CREATE UNIQUE INDEX secrets_user_id ON secrets (user_id) WHERE type = 'password';
+
+CREATE TABLE sessions (
+    id TEXT NOT NULL PRIMARY KEY,
+    user_id TEXT NOT NULL,
+    collection_id TEXT NOT NULL,
+    kind TEXT NOT NULL,
+    methods TEXT NOT NULL,
+    proved_at INTEGER NOT NULL,
+    ip TEXT NOT NULL,
+    user_agent TEXT,
+    created_at INTEGER NOT NULL,
+    last_seen_at INTEGER NOT NULL,
+    expires_at INTEGER NOT NULL,
+    ended_at INTEGER,
+    end_reason TEXT
+) STRICT;
+
+CREATE INDEX sessions_by_expiry ON sessions (expires_at);
+
+CREATE INDEX sessions_by_user ON sessions (user_id) WHERE ended_at IS NULL;
+
+CREATE TABLE settings (
+    key TEXT NOT NULL PRIMARY KEY,
+    value TEXT NOT NULL,
+    is_sealed INTEGER NOT NULL,
+    updated_at INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE unique_values (
+    collection_id TEXT NOT NULL REFERENCES collections (id) ON DELETE CASCADE,
+    field TEXT NOT NULL,
+    value TEXT NOT NULL,
+    user_id TEXT NOT NULL REFERENCES users (id) ON DELETE CASCADE,
+    CONSTRAINT unique_values_collection_id_field_value PRIMARY KEY (collection_id, field, value)
+) STRICT;
+
+CREATE INDEX unique_values_by_user ON unique_values (user_id);
+
+CREATE TABLE users (
+    id TEXT NOT NULL PRIMARY KEY,
+    collection_id TEXT NOT NULL REFERENCES collections (id),
+    kind TEXT NOT NULL CHECK (kind IN ('human', 'system')),
+    status TEXT NOT NULL CHECK (status IN ('active', 'pending', 'suspended')),
+    email TEXT,
+    email_folded TEXT,
+    username TEXT,
+    username_folded TEXT,
+    email_verified INTEGER NOT NULL DEFAULT 0,
+    anonymous INTEGER NOT NULL DEFAULT 0,
+    data TEXT NOT NULL,
+    created_at INTEGER NOT NULL,
+    updated_at INTEGER NOT NULL,
+    last_login_at INTEGER,
+    CHECK (kind = 'system' OR email IS NOT NULL),
+    CONSTRAINT users_collection_id_email_folded UNIQUE (collection_id, email_folded),
+    CONSTRAINT users_collection_id_username_folded UNIQUE (collection_id, username_folded)
+) STRICT;
+
+CREATE INDEX users_by_creation ON users (collection_id, created_at, id);

@@ -1,0 +1,46 @@
+import Dispatch
+import Storage
+import Synchronization
+
+/// A point where a closure on a database thread meets the test: it tells that it has arrived, and waits to be let go on.
+///
+/// A class, since both sides hold it.
+final class Meeting: Sendable {
+    private let arrived = AsyncStream<Void>.makeStream()
+    private let leave = DispatchSemaphore(value: 0)
+
+    /// For the closure: blocks its thread.
+    ///
+    /// False when nobody came within ten seconds, so that a broken test ends.
+    func arriveAndWait() -> Bool {
+        arrived.continuation.yield()
+        return leave.wait(timeout: .now() + 10) == .success
+    }
+
+    /// For the test: until the closure has arrived.
+    func arrival() async {
+        for await _ in arrived.stream { break }
+    }
+
+    /// For the test: lets the closure go on.
+    func letGo() { leave.signal() }
+}
+
+/// The changes that a database told of, in order.
+///
+/// A class, since it gathers over calls.
+final class ChangeList: Sendable {
+    private let changes = Mutex<[Change]>([])
+
+    init(of db: any Database) {
+        db.onChange { [self] change in changes.withLock { $0.append(change) } }
+    }
+
+    var all: [Change] { changes.withLock { $0 } }
+
+    var topics: [String] {
+        all.flatMap { change -> [String] in
+            if case .topics(let topics) = change { topics } else { [] }
+        }
+    }
+}
