@@ -68,6 +68,7 @@ package struct App: Sendable {
     package func serve(whenListening: @escaping @Sendable (_ address: String, _ setUpURL: String?) -> Void) async throws {
         let configuration = installation.configuration
         let setUp = setUp
+        try await installation.prepareSigning()
         let address = { @Sendable (port: Int) in "http://\(configuration.host.contains(":") ? "[\(configuration.host)]" : configuration.host):\(port)" }
         let application = Application(
             responder: responder,

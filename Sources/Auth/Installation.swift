@@ -37,17 +37,16 @@ package struct Installation: Sendable {
             fixed: configuration.signingSecret,
             algorithm: configuration.signingAlgorithm
         )
-        try secrets.prepare(random: .system)
         services = Services(
             db: db,
             clock: clock,
             random: .system,
             hasher: PasswordHasher(threads: HashingThreads(count: ProcessInfo.processInfo.activeProcessorCount)),
-            sealingKey: try Self.sealingKey(configuration),
+            sealingKey: try await SealingKeyFile(configuration).load(db),
             signingSecrets: secrets,
             logger: logger
         )
-        try await prepare()
+        try await FirstCollections(services: services).make()
     }
 
     private init(_ configuration: Configuration, services: Services) {
@@ -58,12 +57,15 @@ package struct Installation: Sendable {
     /// With services of a test's own, on a migrated database.
     static func prepared(_ configuration: Configuration, services: Services) async throws -> Installation {
         let installation = Installation(configuration, services: services)
-        try await installation.prepare()
+        try await FirstCollections(services: services).make()
+        try await installation.prepareSigning()
         return installation
     }
 
-    private func prepare() async throws {
-        try await FirstCollections(services: services).make()
+    /// Makes the signing secret if there is none, and notices that it was replaced. The server's alone: a command without the
+    /// server's environment must not take another secret for the new one.
+    func prepareSigning() async throws {
+        try services.signingSecrets.prepare(random: services.random)
         try await SigningSecretChange(services: services).notice()
     }
 
@@ -75,22 +77,49 @@ package struct Installation: Sendable {
     package func close() throws {
         try services.db.close()
     }
+}
 
-    /// From the environment or `<dataDir>/.sealing-key`, which is made when it isn't there.
-    private static func sealingKey(_ configuration: Configuration) throws -> SealingKey {
-        let path = configuration.dataDirectory + "/.sealing-key"
-        if let bytes = configuration.sealingKey?.reveal(), let key = SealingKey(bytes: bytes) { return key }
-        if !FileManager.default.fileExists(atPath: path) {
-            let text = Data(Random.system.bytes(SealingKey.byteCount)).base64EncodedString()
-            try PrivateFile.write(Array(text.utf8) + [0x0A], to: path)
+/// Where the sealing key comes from: the environment or `<dataDir>/.sealing-key`, which is made when there is neither.
+private struct SealingKeyFile {
+    let path: String
+    let given: Secret<[UInt8]>?
+
+    init(_ configuration: Configuration) {
+        path = configuration.dataDirectory + "/.sealing-key"
+        given = configuration.sealingKey
+    }
+
+    /// Throws ``Installation/Unusable`` when the key isn't the one that this database's secrets are sealed with.
+    func load(_ db: any Database) async throws -> SealingKey {
+        let known = try await db.read { tx in try tx.fingerprint(of: .sealing) }
+        let bytes = try given?.reveal() ?? read() ?? make(unless: known != nil)
+        guard let key = SealingKey(bytes: bytes) else {
+            throw Installation.Unusable(description: "\(path) doesn't hold 32 bytes in base64. Restore it from a backup: what it sealed can't be read without it.")
         }
-        let text = FileManager.default.contents(atPath: path).map { String(decoding: $0, as: UTF8.self).trimmed }
-        guard let bytes = text.flatMap({ Base64.decode($0) }), let key = SealingKey(bytes: bytes) else {
-            throw Unusable(
-                description: "\(path) doesn't hold 32 bytes in base64. Restore it from a backup: what it sealed can't be read without it."
+        let fingerprint = SigningKey.fingerprint(of: Secret(bytes))
+        guard known == nil || known == fingerprint else {
+            throw Installation.Unusable(
+                description: "This is not the sealing key that the database's secrets are sealed with. Give that one, by LATCHKEY_SEALING_KEY or in \(path)."
             )
         }
+        if known == nil { try await db.write { tx in try tx.putFingerprint(fingerprint, of: .sealing) } }
         return key
+    }
+
+    private func read() throws -> [UInt8]? {
+        guard FileManager.default.fileExists(atPath: path) else { return nil }
+        return FileManager.default.contents(atPath: path).flatMap { Base64.decode(String(decoding: $0, as: UTF8.self).trimmed) } ?? []
+    }
+
+    private func make(unless isKnown: Bool) throws -> [UInt8] {
+        guard !isKnown else {
+            throw Installation.Unusable(
+                description: "The sealing key is missing. Set LATCHKEY_SEALING_KEY as the server has it, or restore \(path) from a backup."
+            )
+        }
+        let bytes = Random.system.bytes(SealingKey.byteCount)
+        try PrivateFile.write(Array(Data(bytes).base64EncodedString().utf8) + [0x0A], to: path)
+        return bytes
     }
 }
 
@@ -131,12 +160,12 @@ struct SigningSecretChange: Sendable {
     /// ends with the reason `secret_rotated`.
     func notice() async throws {
         let (current, previous) = try services.signingSecrets.fingerprints()
-        guard try await services.db.read({ tx in try tx.signingFingerprint() }) != current else { return }
+        guard try await services.db.read({ tx in try tx.fingerprint(of: .signing) }) != current else { return }
         let now = services.clock.now()
         try await services.db.write { [services] tx in
-            let known = try tx.signingFingerprint()
+            let known = try tx.fingerprint(of: .signing)
             guard known != current else { return }
-            try tx.putSigningFingerprint(current)
+            try tx.putFingerprint(current, of: .signing)
             tx.announce(Topic.signingKeys)
             guard let known, !previous.contains(known) else { return }
             try tx.endAllSessions(because: .secretRotated, at: now)
@@ -147,10 +176,19 @@ struct SigningSecretChange: Sendable {
     /// `latchkey secret rotate`: a fresh secret; nobody is logged out unless asked for.
     func rotate(loggingEveryoneOut: Bool) async throws {
         let now = services.clock.now()
+        try services.signingSecrets.prepare(random: services.random)
+        let before = try services.signingSecrets.fingerprints()
+        guard let known = try await services.db.read({ tx in try tx.fingerprint(of: .signing) }),
+            known == before.current || before.previous.contains(known)
+        else {
+            throw Installation.Unusable(
+                description: "The server signs with another secret than the one of this data directory. Start it once with this one first."
+            )
+        }
         try services.signingSecrets.rotate(keepingPrevious: !loggingEveryoneOut, at: now, random: services.random)
         let (current, _) = try services.signingSecrets.fingerprints()
         try await services.db.write { [services] tx in
-            try tx.putSigningFingerprint(current)
+            try tx.putFingerprint(current, of: .signing)
             tx.announce(Topic.signingKeys)
             if loggingEveryoneOut { try tx.endAllSessions(because: .secretRotated, at: now) }
             let details: JSON = ["logout_everyone": .bool(loggingEveryoneOut)]

@@ -54,7 +54,7 @@ package final class Transaction {
         try all(sql).first
     }
 
-    /// Runs a statement and tells how many rows it changed.
+    /// Runs a statement that writes and tells how many rows it changed, without those that a foreign key took along.
     @discardableResult
     package func execute(_ sql: SQL) throws -> Int {
         let (text, values) = sql.render()

@@ -1,5 +1,6 @@
 CREATE TABLE audit_log (
-    id TEXT NOT NULL PRIMARY KEY,
+    sequence INTEGER PRIMARY KEY AUTOINCREMENT,
+    id TEXT NOT NULL UNIQUE,
     at INTEGER NOT NULL,
     action TEXT NOT NULL,
     actor_id TEXT,

@@ -26,7 +26,11 @@ struct SetUp: Sendable {
     /// `validation_failed`; the token stays good until it has made an admin.
     func createFirstAdmin(email: String, password: Secret<String>, token: String, from client: Client) async throws -> User {
         guard try await !hasAdmin() else { throw AuthError(.alreadySetUp) }
-        guard let token = OneTimeToken(parsing: token) else { throw AuthError(.invalidOneTimeToken) }
+        let now = services.clock.now()
+        // Looked at before anything is hashed; what counts is the redemption below.
+        guard let token = OneTimeToken(parsing: token),
+            try await services.db.read({ tx in try tx.isLiveOneTimeToken(token, for: .setUp, at: now) })
+        else { throw AuthError(.invalidOneTimeToken) }
         return try await accounts.createAdmin(email: email, password: password, event: .adminSetUp, by: Actor(id: nil, client: client)) { [services] tx, admins in
             // In one transaction with the account: of two set-ups at once, one makes an admin.
             guard try tx.countUsers(in: admins) == 0 else { throw AuthError(.alreadySetUp) }

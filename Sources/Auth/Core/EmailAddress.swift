@@ -15,7 +15,8 @@ struct EmailAddress: Hashable, Sendable {
     init?(parsing raw: String) {
         let text = raw.precomposedStringWithCanonicalMapping
         guard text.utf8.count <= Self.bytesMax else { return nil }
-        let halves = text.split(separator: "@", omittingEmptySubsequences: false)
+        // Scalar by scalar: a combining mark behind a sign would hide it from a comparison of characters.
+        let halves = text.unicodeScalars.split(separator: "@", omittingEmptySubsequences: false)
         guard halves.count == 2, Self.isLocalPart(halves[0]), Self.isDomain(halves[1]) else { return nil }
         self.text = text
     }
@@ -23,19 +24,24 @@ struct EmailAddress: Hashable, Sendable {
     /// Lower case; two addresses with the same folded text are one address.
     var folded: String { text.lowercased() }
 
-    private static func isLocalPart(_ text: Substring) -> Bool {
-        guard !text.isEmpty, text.utf8.count <= localBytesMax, !text.hasPrefix("."), !text.hasSuffix("."), !text.contains("..")
-        else { return false }
-        return text.unicodeScalars.allSatisfy { scalar in
-            !scalar.properties.isWhitespace && !isControl(scalar) && !"\"(),:;<>[\\]".unicodeScalars.contains(scalar)
+    private static func isLocalPart(_ text: Substring.UnicodeScalarView) -> Bool {
+        guard String(text).utf8.count <= localBytesMax else { return false }
+        let atoms = text.split(separator: ".", omittingEmptySubsequences: false)
+        return atoms.allSatisfy { atom in
+            guard let first = atom.first, !first.isMark else { return false }
+            return atom.allSatisfy { scalar in
+                !scalar.properties.isWhitespace && !isControl(scalar) && !"\"(),:;<>[\\]".unicodeScalars.contains(scalar)
+            }
         }
     }
 
-    private static func isDomain(_ text: Substring) -> Bool {
+    private static func isDomain(_ text: Substring.UnicodeScalarView) -> Bool {
         let labels = text.split(separator: ".", omittingEmptySubsequences: false)
         return labels.allSatisfy { label in
-            !label.isEmpty && label.utf8.count <= 63 && !label.hasPrefix("-") && !label.hasSuffix("-")
-                && label.unicodeScalars.allSatisfy { $0.properties.isAlphabetic || $0.properties.numericType != nil || $0 == "-" }
+            guard let first = label.first, !first.isMark, first != "-", label.last != "-", String(label).utf8.count <= 63 else {
+                return false
+            }
+            return label.allSatisfy { $0.isWordPart || $0 == "-" }
         }
     }
 
@@ -50,18 +56,33 @@ struct EmailAddress: Hashable, Sendable {
 /// An optional second name to sign in with: 1 to 64 letters, digits, `.`, `_` and `-`, so it can't be taken for an email.
 struct Username: Hashable, Sendable {
     static let countMax = 64
+    static let bytesMax = 256
     let text: String
 
     init?(parsing raw: String) {
         let text = raw.precomposedStringWithCanonicalMapping
-        guard (1...Self.countMax).contains(text.count),
-            text.unicodeScalars.allSatisfy({
-                $0.properties.isAlphabetic || $0.properties.numericType != nil || "._-".unicodeScalars.contains($0)
-            })
+        guard text.utf8.count <= Self.bytesMax, (1...Self.countMax).contains(text.count),
+            text.unicodeScalars.first?.isMark == false,
+            text.unicodeScalars.allSatisfy({ $0.isWordPart || "._-".unicodeScalars.contains($0) })
         else { return nil }
         self.text = text
     }
 
     /// Lower case; decides uniqueness.
     var folded: String { text.lowercased() }
+}
+
+extension Unicode.Scalar {
+    /// A sign that joins the one before it.
+    fileprivate var isMark: Bool {
+        switch properties.generalCategory {
+        case .nonspacingMark, .spacingMark, .enclosingMark: true
+        default: false
+        }
+    }
+
+    /// A letter, a digit, or a mark on one.
+    fileprivate var isWordPart: Bool {
+        properties.isAlphabetic || properties.numericType != nil || isMark
+    }
 }

@@ -29,9 +29,7 @@ extension Field {
     }
 
     private func urlProblem(_ value: JSON) -> String? {
-        guard let text = value.text, let url = URLComponents(string: text), url.scheme == "https" || url.scheme == "http",
-            url.host?.isEmpty == false
-        else { return "must be an http or https URL" }
+        guard let text = value.text, text.isHTTPURL else { return "must be an http or https URL" }
         return textProblem(text)
     }
 
@@ -71,7 +69,7 @@ extension Field {
         switch (type, value) {
         case (.email, .string(let text)): EmailAddress(parsing: text)?.folded ?? text
         case (.date, .string(let text)): Timestamp(parsing: text)?.rfc3339 ?? text
-        case (.number, _): value.double?.description ?? value.serialized
+        case (.number, .number(let number)): Int64(exactly: number)?.description ?? number.description
         case (_, .string(let text)): text.precomposedStringWithCanonicalMapping
         default: value.serialized
         }

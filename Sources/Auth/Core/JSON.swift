@@ -1,4 +1,3 @@
-import Foundation
 import OrderedCollections
 
 /// A JSON value (RFC 8259). Bodies are decoded once into it, and answers are written from it.
@@ -14,45 +13,14 @@ enum JSON: Sendable, Equatable {
     /// Objects and arrays inside each other beyond this are refused before they are decoded.
     static let depthMax = 32
 
-    /// Nil when the bytes are not one JSON value in UTF-8, or nest deeper than ``depthMax``.
+    /// Nil when the bytes are not one JSON value, read strictly by ``JSONParser``.
     init?(parsing bytes: [UInt8]) {
-        guard Self.depth(of: bytes) <= Self.depthMax, let value = try? JSONDecoder().decode(JSON.self, from: Data(bytes)) else {
-            return nil
-        }
+        guard let value = try? JSONParser.parse(bytes) else { return nil }
         self = value
     }
 
     init?(parsing text: String) {
         self.init(parsing: Array(text.utf8))
-    }
-
-    /// A linear look at the brackets, so that no hostile nesting reaches a recursive decoder.
-    private static func depth(of bytes: [UInt8]) -> Int {
-        var depth = 0
-        var deepest = 0
-        var isInString = false
-        var isEscaped = false
-        for byte in bytes {
-            if isInString {
-                if isEscaped {
-                    isEscaped = false
-                } else if byte == UInt8(ascii: "\\") {
-                    isEscaped = true
-                } else if byte == UInt8(ascii: "\"") {
-                    isInString = false
-                }
-                continue
-            }
-            switch byte {
-            case UInt8(ascii: "\""): isInString = true
-            case UInt8(ascii: "["), UInt8(ascii: "{"):
-                depth += 1
-                deepest = max(deepest, depth)
-            case UInt8(ascii: "]"), UInt8(ascii: "}"): depth -= 1
-            default: break
-            }
-        }
-        return deepest
     }
 
     subscript(key: String) -> JSON? {
@@ -72,29 +40,6 @@ enum JSON: Sendable, Equatable {
         case .string(let text): text.utf8.contains(0)
         case .array(let elements): elements.contains(where: \.containsNUL)
         case .object(let members): members.contains { $0.key.utf8.contains(0) || $0.value.containsNUL }
-        }
-    }
-}
-
-extension JSON: Decodable {
-    init(from decoder: any Decoder) throws {
-        let container = try decoder.singleValueContainer()
-        if let text = try? container.decode(String.self) {
-            self = .string(text)
-        } else if container.decodeNil() {
-            self = .null
-        } else if let flag = try? container.decode(Bool.self) {
-            self = .bool(flag)
-        } else if let integer = try? container.decode(Int64.self) {
-            self = .integer(integer)
-        } else if let number = try? container.decode(Double.self) {
-            self = .number(number)
-        } else if let elements = try? container.decode([JSON].self) {
-            self = .array(elements)
-        } else {
-            let members = try container.decode([String: JSON].self)
-            // The decoder forgets the order of the keys; sorting makes it the same each time.
-            self = .object(OrderedDictionary(uniqueKeysWithValues: members.sorted { $0.key < $1.key }))
         }
     }
 }
@@ -131,7 +76,7 @@ extension JSON {
     }
 
     /// Appends the compact text. Ours and not `JSONEncoder`'s, since every answer of a hot path is written by it
-    /// (docs/designs/002-json-and-jws.md).
+    /// (docs/designs/001-own-router-json-and-jws.md).
     func write(to bytes: inout [UInt8]) {
         switch self {
         case .null: bytes.append(contentsOf: "null".utf8)

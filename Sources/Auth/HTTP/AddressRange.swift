@@ -32,13 +32,13 @@ struct AddressRange: Sendable, Equatable {
 
     /// What limits count by: an IPv4 address, or the first 64 bits of an IPv6 one, which one subscriber has all of.
     static func limitKey(_ address: String) -> String {
-        guard let bytes = bytes(of: address), bytes.count == 16 else { return address }
-        return Hex.encode(bytes.prefix(8))
+        guard let bytes = bytes(of: address) else { return address }
+        return Hex.encode(bytes.count == 16 ? bytes.prefix(8) : bytes[...])
     }
 
     /// Four or sixteen bytes; an IPv4 address in IPv6 clothes (`::ffff:1.2.3.4`) is that IPv4 address.
     private static func bytes(of text: String) -> [UInt8]? {
-        guard let address = try? SocketAddress(ipAddress: text, port: 0) else { return nil }
+        guard !text.contains("%"), let address = try? SocketAddress(ipAddress: text, port: 0) else { return nil }
         switch address {
         case .v4(let v4): return withUnsafeBytes(of: v4.address.sin_addr) { Array($0) }
         case .v6(let v6):
@@ -56,7 +56,7 @@ enum ClientAddress {
     /// wrote there itself stands further left and counts for nothing.
     static func resolve(socket: String, forwardedFor: [String], trusted: [AddressRange]) -> String {
         guard !trusted.isEmpty, trusted.contains(where: { $0.contains(socket) }) else { return socket }
-        let hops = forwardedFor.flatMap { $0.split(separator: ",").map(\.trimmed) }
+        let hops = forwardedFor.flatMap { $0.split(separator: ",", omittingEmptySubsequences: false).map(\.trimmed) }
         for hop in hops.reversed() {
             guard (try? SocketAddress(ipAddress: hop, port: 0)) != nil else { return socket }
             if !trusted.contains(where: { $0.contains(hop) }) { return hop }

@@ -11,9 +11,9 @@ struct CanonicalRequest: Sendable {
     /// Throws `malformed` for what isn't a path.
     init(target: String) throws {
         guard target.utf8.count <= Self.targetBytesMax else { throw AuthError(.malformed, "The request's target is too long.") }
-        let halves = Self.withoutOrigin(target).split(separator: "?", maxSplits: 1, omittingEmptySubsequences: false)
+        let halves = target.split(separator: "?", maxSplits: 1, omittingEmptySubsequences: false)
         var segments: [String] = []
-        for raw in (halves.first ?? "").split(separator: "/") {
+        for raw in Self.withoutOrigin(halves.first ?? "").split(separator: "/") {
             guard let segment = Self.decode(raw, plusIsSpace: false) else { throw AuthError(.malformed, "The path can't be read.") }
             switch segment {
             case "", ".": break
@@ -30,8 +30,8 @@ struct CanonicalRequest: Sendable {
     var path: String { "/" + segments.joined(separator: "/") }
 
     /// A proxy may send the absolute form (RFC 9112 §3.2.2); its host decides nothing here.
-    private static func withoutOrigin(_ target: String) -> Substring {
-        guard !target.hasPrefix("/"), let scheme = target.firstRange(of: "://") else { return target[...] }
+    private static func withoutOrigin(_ target: Substring) -> Substring {
+        guard !target.hasPrefix("/"), let scheme = target.firstRange(of: "://") else { return target }
         return target[scheme.upperBound...].drop { $0 != "/" }
     }
 

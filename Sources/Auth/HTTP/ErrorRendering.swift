@@ -30,8 +30,9 @@ extension Responder {
         headers[.contentType] = "application/json"
         if let seconds = error.retryAfterSeconds { headers[.retryAfter] = String(seconds) }
         if error.code.status == 401 {
-            // RFC 6750 §3: a request without a credential is told no error.
-            let reason = error.code == .unauthenticated ? "" : #", error="invalid_token""#
+            // RFC 6750 §3: a request without a token is told no error.
+            let isTokenless = error.code == .unauthenticated || error.code == .invalidCredentials
+            let reason = isTokenless ? "" : #", error="invalid_token""#
             headers[.wwwAuthenticate] = #"Bearer realm="latchkey""# + reason
         }
         return Response(

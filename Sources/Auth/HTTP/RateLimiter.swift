@@ -37,12 +37,20 @@ final class RateLimiter: Sendable {
             let weighed = Int64(count.current) * length + Int64(count.previous) * (length - elapsed)
             guard weighed + length <= Int64(rule.count) * length else {
                 counts[key] = count
-                return max(1, Int((length - elapsed + 999) / 1000))
+                return Int((Self.wait(count, rule, length: length, elapsed: elapsed) + 999) / 1000)
             }
             count.current += 1
             counts[key] = count
             return nil
         }
+    }
+
+    /// Milliseconds until a request passes if none comes before: when the older of the two counts has faded enough.
+    private static func wait(_ count: Count, _ rule: RateRules.Rule, length: Int64, elapsed: Int64) -> Int64 {
+        let room = Int64(rule.count - count.current - 1)
+        if room >= 0 { return length - room * length / Int64(max(1, count.previous)) - elapsed }
+        let faded = length - Int64(rule.count - 1) * length / Int64(max(1, count.current))
+        return length - elapsed + max(0, faded)
     }
 
     private static func shrink(_ counts: inout [Key: Count], _ window: Int64) {

@@ -49,7 +49,12 @@ struct Responder: HTTPResponder {
             if let settings = try? await services.settings() { CORS.allow(request, settings, &response) }
         }
         ResponseHeaders.complete(&response, requestID: id)
-        if request.method == .head { response.body = ResponseBody() }
+        if request.method == .head {
+            // The length stays what GET would send (RFC 9110 §9.3.2).
+            let length = response.body.contentLength
+            response.body = ResponseBody()
+            response.headers[.contentLength] = length.map(String.init)
+        }
         log.note(
             RequestLog.Entry(
                 id: id,

@@ -60,7 +60,8 @@ struct RouteTable: Sendable {
         var parameters: [String: String] = [:]
         guard let routes = Self.find(segments[...], in: root, &parameters) else { return .unknown }
         if let route = routes[method == .head ? .get : method] { return .found(route, parameters: parameters) }
-        return .wrongMethod(allowed: routes.keys.sorted { $0.rawValue < $1.rawValue })
+        let heads: [HTTPRequest.Method] = routes[.get] == nil ? [] : [.head]
+        return .wrongMethod(allowed: (routes.keys + heads).sorted { $0.rawValue < $1.rawValue })
     }
 
     private static func find(_ segments: ArraySlice<String>, in tree: Tree, _ parameters: inout [String: String]) -> [HTTPRequest.Method: Route]? {

@@ -36,7 +36,7 @@ package struct Configuration: Sendable {
     /// `overrides` are what the command line gave, by option name. Throws ``Invalid``.
     package static func load(overrides: [String: String], environment: [String: String]) async throws -> Configuration {
         var problems: [String] = []
-        let directory = overrides["data_dir"] ?? environment["LATCHKEY_DATA_DIR"] ?? "./latchkey-data"
+        let directory = [overrides["data_dir"], environment["LATCHKEY_DATA_DIR"]].compactMap(\.self).first { !$0.isEmpty } ?? "./latchkey-data"
         let file = fileValues(directory, &problems)
         let values = ConfigReader(providers: [
             InMemoryProvider(values: keyed(overrides)),

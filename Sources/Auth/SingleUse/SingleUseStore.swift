@@ -16,6 +16,16 @@ extension Transaction {
         try execute("DELETE FROM one_time_tokens WHERE purpose = \(purpose) AND subject_id IS NOT DISTINCT FROM \(subject)")
     }
 
+    /// Whether a redemption would succeed now. Decides nothing: only ``redeemOneTimeToken(_:for:at:)`` does.
+    func isLiveOneTimeToken(_ token: OneTimeToken, for purpose: SingleUsePurpose, at now: Timestamp) throws -> Bool {
+        try one(
+            """
+            SELECT purpose FROM one_time_tokens
+            WHERE digest = \(token.digest) AND purpose = \(purpose) AND used_at IS NULL AND expires_at > \(now)
+            """
+        ) != nil
+    }
+
     /// True for exactly one caller a token.
     func redeemOneTimeToken(_ token: OneTimeToken, for purpose: SingleUsePurpose, at now: Timestamp) throws -> Bool {
         try one(

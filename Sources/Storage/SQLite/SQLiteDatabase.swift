@@ -28,7 +28,6 @@ package final class SQLiteDatabase: Database {
         configuration.foreignKeysEnabled = true
         configuration.maximumReaderCount = 4
         configuration.prepareDatabase { db in
-            try db.execute(sql: "PRAGMA synchronous = FULL")
             try db.execute(sql: "PRAGMA trusted_schema = OFF")
         }
         do {
@@ -38,6 +37,8 @@ package final class SQLiteDatabase: Database {
                 else { throw DatabaseError.unavailable("can't create \(path)") }
             }
             pool = try DatabasePool(path: path, configuration: configuration)
+            // Not in `prepareDatabase`: a pool sets its writer to NORMAL behind that, which a power cut would make forget commits.
+            try pool.writeWithoutTransaction { db in try db.execute(sql: "PRAGMA synchronous = FULL") }
         } catch let error as GRDB.DatabaseError {
             throw DatabaseError(error)
         }
@@ -71,13 +72,16 @@ package final class SQLiteDatabase: Database {
             let version = try await pool.writeWithoutTransaction { db in
                 try Int64.fetchOne(db, sql: "PRAGMA data_version")
             }
-            if let known = last, known != version { changes.publish(.unknown) }
+            // At the first look too: what was cached before it may have been overtaken already.
+            if last != version { changes.publish(.unknown) }
             last = version
             try await Task.sleep(for: .milliseconds(Change.noticeMilliseconds))
         }
     }
 
+    /// Folds the log into the database file, so that the file alone is complete, unless another process is reading.
     package func close() throws {
+        _ = try? pool.writeWithoutTransaction { db in try db.checkpoint(.truncate) }
         try pool.close()
     }
 
@@ -116,10 +120,9 @@ struct SQLiteConnection: Connection {
         do {
             let statement = try db.cachedStatement(sql: text)
             let arguments = StatementArguments(values.map(\.databaseValue))
-            let before = db.totalChangesCount
             guard statement.columnCount > 0 else {
                 try statement.execute(arguments: arguments)
-                return ([], db.totalChangesCount - before)
+                return ([], db.changesCount)
             }
             let columns = statement.columnNames
             let cursor = try GRDB.Row.fetchCursor(statement, arguments: arguments)
@@ -127,7 +130,7 @@ struct SQLiteConnection: Connection {
             while let row = try cursor.next() {
                 rows.append(Row(columns: columns, values: row.databaseValues.map(Value.init)))
             }
-            return (rows, db.totalChangesCount - before)
+            return (rows, rows.count)
         } catch let error as GRDB.DatabaseError {
             throw DatabaseError(error)
         }
@@ -149,7 +152,7 @@ extension Value {
         switch value.storage {
         case .null: self = .null
         case .int64(let integer): self = .integer(integer)
-        case .double(let double): self = .integer(Int64(double))
+        case .double(let double): self = .text(double.description)
         case .string(let text): self = .text(text)
         case .blob(let data): self = .blob(Array(data))
         }

@@ -82,13 +82,15 @@ struct CacheTests {
         // The inner load begins and ends while the outer one is under way.
         let outer = try await cache.value(for: "a") {
             db.tell(.topics(["entry:a"]))
-            #expect(try await ask("a", for: 2) == 2)
+            let answered = try await ask("a", for: 2)
+            #expect(answered == 2)
             return 1
         }
         #expect(outer == 1)
         #expect(cache.present("a") != 1)
         let inner = try await cache.value(for: "b") {
-            #expect(try await ask("b", for: 1) == 1)
+            let answered = try await ask("b", for: 1)
+            #expect(answered == 1)
             db.tell(.topics(["entry:b"]))
             return 1
         }
@@ -137,14 +139,14 @@ struct CacheTests {
     }
 
     @Test func `parallel callers and writes never leave an old value behind`() async throws {
-        let truth = Mutex(0)
+        let truth = Truth()
         let (db, cache) = (db, cache)
         try await withThrowingTaskGroup(of: Void.self) { group in
             for _ in 0..<4 {
                 group.addTask {
                     for _ in 0..<200 {
                         _ = try await cache.value(for: "a") {
-                            let read = truth.withLock { $0 }
+                            let read = truth.now
                             await Task.yield()
                             return read
                         }
@@ -153,10 +155,7 @@ struct CacheTests {
             }
             group.addTask {
                 for _ in 0..<200 {
-                    let written = truth.withLock { truth in
-                        truth += 1
-                        return truth
-                    }
+                    let written = truth.advance()
                     db.tell(.topics(["entry:a"]))
                     let present = cache.present("a")
                     #expect(present == nil || present == written)
@@ -179,6 +178,22 @@ struct CacheTests {
         #expect(Topic.userID(Topic.settings) == nil)
         #expect(Topic.userID("user:") == nil)
         #expect(Topic.userID("user:x") == nil)
+    }
+}
+
+/// A number that only grows: what a database would hold.
+///
+/// A class, since all callers share it.
+private final class Truth: Sendable {
+    private let number = Mutex(0)
+
+    var now: Int { number.withLock { $0 } }
+
+    func advance() -> Int {
+        number.withLock { number in
+            number += 1
+            return number
+        }
     }
 }
 

@@ -30,9 +30,9 @@ struct CollectionNameTests {
 
     @Test(
         arguments: [
-            ([] as JSON, "options", "must be an object"), (nil, "options", "must be an object"),
+            ([] as JSON, "options", "must be an object"), (.null, "options", "must be an object"),
             (["registration": 1], "options.registration", "must be true or false"),
-            (["registration": nil], "options.registration", "must be true or false"),
+            (["registration": .null], "options.registration", "must be true or false"),
             (["signup": true], "options.signup", "is not an option; there are registration, additional_fields"),
         ] as [(JSON, String, String)]
     )

@@ -138,6 +138,9 @@ struct FieldSchemaTests {
             #""type":"select","values":["a"],"multiple":true,"unique":true"#, "unique",
             "can't be asked of a json, a bool or a multiple select"
         ),
+        (#""type":"text","min":5,"max":4"#, "max", "must not be less than min"),
+        (#""type":"number","min":0.5,"max":0"#, "max", "must not be less than min"),
+        (#""type":"date","min":"2026-01-02","max":"2026-01-01""#, "max", "must not be less than min"),
         (#""type":"text","default":"x""#, "default", "is not a member of a field"),
         (#""type":"text","Required":true"#, "Required", "is not a member of a field"),
     ])

@@ -22,7 +22,7 @@ struct SealingKeyTests {
         for text in texts {
             let sealed = try key.seal(text, place: place, random: .system)
             #expect(key.open(sealed, place: place)?.reveal() == text)
-            #expect(text.isEmpty || !sealed.contains(text))
+            #expect(text.utf8.count < 5 || !sealed.contains(text))
             #expect(sealed.hasPrefix("v1."))
         }
     }

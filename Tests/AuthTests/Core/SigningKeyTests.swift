@@ -1,5 +1,6 @@
 import Crypto
 import Foundation
+import OrderedCollections
 import Testing
 
 @testable import Auth
@@ -87,7 +88,7 @@ struct SigningKeyTests {
     func `a secret makes the same key each time, and another secret another`(_ algorithm: SigningAlgorithm) throws {
         let key = try SigningKey(secret: Self.secret, algorithm: algorithm)
         let same = try SigningKey(secret: Self.secret, algorithm: algorithm)
-        let other = try SigningKey(secret: Secret(Self.secret.reveal() + [0]), algorithm: algorithm)
+        let other = try SigningKey(secret: Secret(Self.secret.reveal() + [1]), algorithm: algorithm)
         #expect(key.id == same.id && key.algorithm == algorithm)
         #expect(key.id != other.id)
         let parts = try key.sign(Self.payload).split(separator: ".").map(String.init)

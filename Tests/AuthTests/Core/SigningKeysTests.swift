@@ -73,6 +73,27 @@ struct SigningKeysTests {
         #expect(valid == [token.last])
     }
 
+    /// Each ECDSA signature (r, s) has a twin (r, n − s) that anybody can compute and any library takes.
+    @Test func `the twin of a signature is refused`() throws {
+        let keys = try keys()
+        let order = "ffffffff00000000ffffffffffffffffbce6faada7179e84f3b9cac2fc632551"
+        let digits = Array(order).compactMap(\.hexDigitValue)
+        let n = stride(from: 0, to: 64, by: 2).map { UInt8(digits[$0] << 4 | digits[$0 + 1]) }
+        for _ in 0..<20 {
+            let token = try keys.issue(claims()).reveal()
+            let parts = token.split(separator: ".")
+            var signature = try #require(Base64URL.decode(parts[2]))
+            var borrow = 0
+            for index in (0..<32).reversed() {
+                let difference = Int(n[index]) - Int(signature[32 + index]) - borrow
+                borrow = difference < 0 ? 1 : 0
+                signature[32 + index] = UInt8(truncatingIfNeeded: difference)
+            }
+            #expect(keys.verify(token) != nil)
+            #expect(keys.verify("\(parts[0]).\(parts[1]).\(Base64URL.encode(signature))") == nil)
+        }
+    }
+
     @Test(arguments: [SigningAlgorithm.es256, .hs256])
     func `a token that was cut, stretched or rearranged is refused`(_ algorithm: SigningAlgorithm) throws {
         let keys = try keys(algorithm)
@@ -120,7 +141,12 @@ struct SigningKeysTests {
                 outputByteCount: 32
             )
             let key = try P256.Signing.PrivateKey(rawRepresentation: derived.withUnsafeBytes { Array($0) })
-            return signed + "." + Base64URL.encode(try key.signature(for: Array(signed.utf8)).rawRepresentation)
+            var signature: [UInt8] = []
+            // One with a small s, of which there are as many.
+            repeat {
+                signature = Array(try key.signature(for: Array(signed.utf8)).rawRepresentation)
+            } while signature[32] > 0x7E
+            return signed + "." + Base64URL.encode(signature)
         }
     }
 

@@ -169,12 +169,15 @@ struct Accounts: Sendable {
         }
     }
 
-    /// Removes an account. Throws `not_found`, or `last_admin`.
+    /// Removes an account. Throws `not_found`, or `last_admin`; an admin is removed by another one.
     func delete(_ id: UserID, in collection: Collection, by actor: Actor) async throws {
         let now = services.clock.now()
         try await services.db.write { [services] tx in
             guard try tx.user(id, in: collection.id) != nil else { throw AuthError(.notFound) }
-            if collection.isAdmins { try tx.checkAnotherAdmin(than: id, in: collection.id) }
+            if collection.isAdmins {
+                guard actor.id != id else { throw AuthError(.lastAdmin, "You can't remove yourself: another admin can.") }
+                try tx.checkAnotherAdmin(than: id, in: collection.id)
+            }
             _ = try tx.deleteUser(id, at: now)
             try tx.audit(.userDeleted, by: actor, on: id, details: ["collection": .string(collection.name)], services)
         }

@@ -1,3 +1,4 @@
+import Foundation
 import Storage
 
 /// The `filter` of a list: conditions joined by `&&`, such as `status = "active" && email ~ "@example.org"`.
@@ -20,7 +21,7 @@ struct RecordFilter: Sendable {
         var conditions: [SQL] = []
         var rest = text[...]
         repeat {
-            let pattern = /\s*([a-z_]+)\s*(!=|>=|<=|=|>|<|~)\s*(?:"([^"]*)"|'([^']*)'|([A-Za-z0-9_.:+-]+))\s*(&&|$)/
+            let pattern = /\s*([a-z_]+)\s*(!=|>=|<=|=|>|<|~)\s*(?:"([^"]*)"|'([^']*)'|([A-Za-z0-9_.:+-]+))\s*(&&|$)\s*/
             guard let match = rest.prefixMatch(of: pattern) else { throw Self.refusal("can't be read at “\(rest.prefix(40))”") }
             let value = match.3 ?? match.4 ?? match.5 ?? ""
             conditions.append(try Self.condition(String(match.1), String(match.2), String(value)))
@@ -38,8 +39,8 @@ struct RecordFilter: Sendable {
         case "kind": try compare("kind", sign, value)
         case "status": try compare("status", sign, value)
         // Folded columns: a filter finds what a sign-in would find.
-        case "email": try compare("email_folded", sign, value.lowercased())
-        case "username": try compare("username_folded", sign, value.lowercased())
+        case "email": try compare("email_folded", sign, value.precomposedStringWithCanonicalMapping.lowercased())
+        case "username": try compare("username_folded", sign, value.precomposedStringWithCanonicalMapping.lowercased())
         case "email_verified": try compare("email_verified", sign, flag: value)
         case "anonymous": try compare("anonymous", sign, flag: value)
         case "created_at": try compare("created_at", sign, time: value)

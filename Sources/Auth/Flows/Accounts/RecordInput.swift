@@ -71,7 +71,6 @@ struct RecordInput: Sendable {
     private mutating func setEmail(_ value: JSON, _ rules: Field?) -> String? {
         guard value != .null, value != "" else { return "is required" }
         guard let text = value.text else { return "must be a text" }
-        // Bounds first, as seed 002 tells them of an address that is too short.
         if let problem = rules?.problem(with: value) { return problem }
         guard let address = EmailAddress(parsing: text) else { return "must be a valid email address" }
         email = address

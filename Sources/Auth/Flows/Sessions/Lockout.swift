@@ -31,39 +31,40 @@ struct Lockout: Sendable {
 
     /// Throws `locked_out` while the account or the address is locked.
     func check() async throws {
-        guard let limits = Limits(try await services.settings()) else { return }
-        try await services.db.read { tx in try check(in: tx, limits) }
-    }
-
-    /// The same inside the transaction that starts the session; it also forgets the account's failures.
-    func pass(in tx: Transaction, _ settings: Settings) throws {
-        guard let limits = Limits(settings) else { return }
-        try check(in: tx, limits)
-        try tx.forgetFailures(account.key)
+        let settings = try await services.settings()
+        try await services.db.read { tx in try check(in: tx, settings) }
     }
 
     /// Counts a failed attempt and tells the audit log.
     func countFailure(of user: UserID?) async throws {
-        let limits = Limits(try await services.settings())
-        let now = services.clock.now()
-        try await services.db.write { [self] tx in
-            let actor = Actor(id: nil, client: client)
-            try tx.audit(.signInFailed, by: actor, on: user, outcome: .failure, services)
-            guard let limits else { return }
-            for (key, max) in [(account.key, limits.failuresMax), (addressKey, limits.failuresMax * Self.addressFactor)] {
-                if try tx.countFailure(key, max: max, lockSeconds: limits.seconds, at: now) {
-                    let what: JSON = ["locked": .string(key == account.key ? "account" : "address")]
-                    try tx.audit(.signInLocked, by: actor, on: user, outcome: .failure, details: what, services)
-                }
-            }
-        }
+        let settings = try await services.settings()
+        try await services.db.write { tx in try countFailure(of: user, details: [:], in: tx, settings) }
     }
 
-    private func check(in tx: Transaction, _ limits: Limits) throws {
+    func check(in tx: Transaction, _ settings: Settings) throws {
+        guard Limits(settings) != nil else { return }
         let now = services.clock.now()
         let ends = try [account.key, addressKey].compactMap { key in try tx.lockedUntil(key) }.filter { $0 > now }
         guard let end = ends.max() else { return }
         throw AuthError(.lockedOut, retryAfterSeconds: Int((end.milliseconds - now.milliseconds + 999) / 1000))
+    }
+
+    func countFailure(of user: UserID?, details: JSON, in tx: Transaction, _ settings: Settings) throws {
+        let now = services.clock.now()
+        let actor = Actor(id: nil, client: client)
+        try tx.audit(.signInFailed, by: actor, on: user, outcome: .failure, details: details, services)
+        guard let limits = Limits(settings) else { return }
+        for (key, max) in [(account.key, limits.failuresMax), (addressKey, limits.failuresMax * Self.addressFactor)] {
+            if try tx.countFailure(key, max: max, lockSeconds: limits.seconds, at: now) {
+                let what: JSON = ["locked": .string(key == account.key ? "account" : "address")]
+                try tx.audit(.signInLocked, by: actor, on: user, outcome: .failure, details: what, services)
+            }
+        }
+    }
+
+    /// After a success the account's failures are forgotten; the address's are not, or whoever has an account could guess on.
+    func forget(in tx: Transaction) throws {
+        try tx.forgetFailures(account.key)
     }
 
     /// Nil when lockout is off.

@@ -27,10 +27,15 @@ extension Transaction {
         ).map(Session.init)
     }
 
-    /// Moves the end of a live session; false when it ended meanwhile.
+    /// Moves the end of a live session further away; false when it ended meanwhile.
     func extendSession(_ id: SessionID, until expiresAt: Timestamp) throws -> Bool {
         announce(Topic.session(id))
-        return try execute("UPDATE sessions SET expires_at = \(expiresAt) WHERE id = \(id) AND ended_at IS NULL") == 1
+        return try execute(
+            """
+            UPDATE sessions SET expires_at = CASE WHEN expires_at < \(expiresAt) THEN \(expiresAt) ELSE expires_at END
+            WHERE id = \(id) AND ended_at IS NULL
+            """
+        ) == 1
     }
 
     /// Ends one live session of a user; false when there is none.

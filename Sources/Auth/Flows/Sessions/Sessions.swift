@@ -31,13 +31,14 @@ struct Sessions: Sendable {
         let now = services.clock.now()
         let id = SessionID(at: now, random: services.random)
         let (user, session) = try await services.db.write { [services] tx in
-            try lockout.pass(in: tx, settings)
+            try lockout.check(in: tx, settings)
             let facts = SignInDecision.Facts(user: try tx.user(proof.subject), isAdminsCollection: collection.isAdmins)
             let decision = SignInDecision(proof, facts)
             let trace: JSON = ["trace": .array(decision.trace.map(JSON.string)), "session": .string(id.rawValue)]
             guard case .begin(let kind) = decision.verdict, let user = facts.user else {
-                // Told after the commit: a throw would take the audit row back.
-                try tx.audit(.signInFailed, by: Actor(id: nil, client: client), on: proof.subject, outcome: .failure, details: trace, services)
+                // Refused after the commit: a throw would take the count back. It counts like a wrong password, so that a lock
+                // doesn't tell that the password was right.
+                try lockout.countFailure(of: proof.subject, details: trace, in: tx, settings)
                 return (User?.none, Session?.none)
             }
             let session = Session(
@@ -53,6 +54,7 @@ struct Sessions: Sendable {
                 expiresAt: Self.expiry(of: kind.window, session: now, now, settings),
                 end: nil
             )
+            try lockout.forget(in: tx)
             try tx.insertSession(session)
             try tx.noteSignIn(of: user.id, at: now)
             try tx.audit(.signInSucceeded, by: Actor(id: user.id, client: client), on: user.id, details: trace, services)
@@ -70,10 +72,14 @@ struct Sessions: Sendable {
         let session = principal.session
         let window = settings.isSet(.refresh) ? .refresh : session.kind.window
         let expiresAt = Self.expiry(of: window, session: session.createdAt, now, settings)
-        // Tokens tell whole seconds: within one, the stored end needs no new write.
-        if expiresAt.seconds != session.expiresAt.seconds {
-            let isLive = try await services.db.write { tx in try tx.extendSession(session.id, until: expiresAt) }
-            guard isLive else { throw AuthError(.sessionEnded) }
+        guard expiresAt > now else { throw AuthError(.sessionEnded, details: ["reason": Session.EndReason.expired.rawValue]) }
+        // Only ever later: a window that was shortened since leaves the earlier tokens alone. Tokens tell whole seconds, so of many
+        // refreshes within one only the first writes.
+        if expiresAt > session.expiresAt {
+            let reason = try await services.db.write { tx in
+                try tx.extendSession(session.id, until: expiresAt) ? nil : tx.session(session.id)?.end?.reason ?? .revoked
+            }
+            if let reason { throw AuthError(.sessionEnded, details: ["reason": reason.rawValue]) }
         }
         let token = try await issue(for: principal.user, principal.collection, session, expiresAt: expiresAt, at: now)
         return (token, expiresAt)

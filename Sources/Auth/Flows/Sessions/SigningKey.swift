@@ -48,7 +48,7 @@ struct SigningKey: Sendable {
         let signed = encodedHeader + [UInt8(ascii: ".")] + Array(Base64URL.encode(bytes).utf8)
         let signature =
             switch material {
-            case .es256(let key): Base64URL.encode(try key.signature(for: signed).rawRepresentation)
+            case .es256(let key): Base64URL.encode(LowS.normalize(Array(try key.signature(for: signed).rawRepresentation)))
             case .hs256(let key): Base64URL.encode(Array(HMAC<SHA256>.authenticationCode(for: signed, using: key)))
             }
         return String(decoding: signed, as: UTF8.self) + "." + signature
@@ -57,7 +57,7 @@ struct SigningKey: Sendable {
     func isValid(signature: [UInt8], of signed: [UInt8]) -> Bool {
         switch material {
         case .es256(let key):
-            guard let signature = try? P256.Signing.ECDSASignature(rawRepresentation: signature) else { return false }
+            guard LowS.holds(signature), let signature = try? P256.Signing.ECDSASignature(rawRepresentation: signature) else { return false }
             return key.publicKey.isValidSignature(signature, for: signed)
         case .hs256(let key):
             return HMAC<SHA256>.isValidAuthenticationCode(signature, authenticating: signed, using: key)

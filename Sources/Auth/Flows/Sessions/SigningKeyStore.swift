@@ -1,15 +1,21 @@
 import Storage
 
+/// What a key is for, whose fingerprint the database knows.
+enum KeyPurpose: String, Sendable, SQLConvertible {
+    case signing
+    case sealing
+}
+
 extension Transaction {
-    /// Of the secret that signed last; nil in a new database.
-    func signingFingerprint() throws -> String? {
-        try one("SELECT fingerprint FROM key_fingerprints WHERE purpose = 'signing'")?.get("fingerprint")
+    /// Of the key that was used last; nil in a new database.
+    func fingerprint(of purpose: KeyPurpose) throws -> String? {
+        try one("SELECT fingerprint FROM key_fingerprints WHERE purpose = \(purpose)")?.get("fingerprint")
     }
 
-    func putSigningFingerprint(_ fingerprint: String) throws {
+    func putFingerprint(_ fingerprint: String, of purpose: KeyPurpose) throws {
         try execute(
             """
-            INSERT INTO key_fingerprints (purpose, fingerprint) VALUES ('signing', \(fingerprint))
+            INSERT INTO key_fingerprints (purpose, fingerprint) VALUES (\(purpose), \(fingerprint))
             ON CONFLICT (purpose) DO UPDATE SET fingerprint = excluded.fingerprint
             """
         )

@@ -83,19 +83,3 @@ struct SigningSecrets: Sendable {
         }
     }
 }
-
-/// Files that only their owner may read, replaced atomically.
-enum PrivateFile {
-    static func write(_ bytes: [UInt8], to path: String) throws {
-        let temporary = path + ".new"
-        try? FileManager.default.removeItem(atPath: temporary)
-        guard FileManager.default.createFile(atPath: temporary, contents: nil, attributes: [.posixPermissions: 0o600]) else {
-            throw SigningSecrets.Unusable(description: "\(temporary) can't be written.")
-        }
-        let file = try FileHandle(forWritingTo: URL(fileURLWithPath: temporary))
-        try file.write(contentsOf: bytes)
-        try file.synchronize()
-        try file.close()
-        guard rename(temporary, path) == 0 else { throw SigningSecrets.Unusable(description: "\(path) can't be written.") }
-    }
-}
