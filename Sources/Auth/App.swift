@@ -2,6 +2,7 @@ import Foundation
 import Hummingbird
 import Logging
 import NIOCore
+import NIOPosix
 import ServiceLifecycle
 import UnixSignals
 import Storage
@@ -51,6 +52,14 @@ package struct App: Sendable {
 
     package init(_ installation: Installation) {
         self.init(installation, lines: LineWriter(to: .standardOutput))
+    }
+
+    /// Runs all tasks of the process on the event loops, so that a request changes threads only for the database and for hashing.
+    ///
+    /// To be called first thing in the process. Nothing of ours blocks in a task: hashing, SQLite and logging have threads of
+    /// their own. Where the runtime can't, tasks stay on the default pool, and everything works as well.
+    package static func runTasksOnEventLoops() {
+        _ = NIOSingletons.unsafeTryInstallSingletonPosixEventLoopGroupAsConcurrencyGlobalExecutor()
     }
 
     /// With the route that tells of all of them, itself included.

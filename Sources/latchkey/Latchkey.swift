@@ -2,6 +2,13 @@ import ArgumentParser
 import Auth
 
 @main
+enum Main {
+    static func main() async {
+        App.runTasksOnEventLoops()
+        await Latchkey.main()
+    }
+}
+
 struct Latchkey: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "latchkey",

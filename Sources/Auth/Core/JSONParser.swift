@@ -145,8 +145,6 @@ struct JSONParser {
         let text = String(decoding: bytes[start..<position], as: UTF8.self)
         if isInteger, let integer = Int64(text) { return .integer(integer) }
         guard let double = Double(text), double.isFinite else { throw Malformed() }
-        // 1.0 and 1e2 are whole numbers, however they are spelled.
-        if let integer = Int64(exactly: double), abs(double) < 0x1p53 { return .integer(integer) }
         return .number(double)
     }
 

@@ -34,28 +34,63 @@ final class RequestLog: Sendable {
     func note(_ entry: Entry, at now: Timestamp) {
         let isFailure = entry.status >= 500
         guard isOn || isFailure else { return }
-        var json: JSON = [
-            "time": now.json, "level": isFailure ? "error" : "info", "message": "request", "request_id": .string(entry.id),
-            "method": .string(entry.method.rawValue), "route": .string(entry.route), "path": .string(entry.path),
-            "status": .integer(Int64(entry.status)), "ms": .number(entry.duration.milliseconds), "ip": .string(entry.client.address),
-            "user_agent": .optional(entry.client.userAgent),
-        ]
+        var line = JSONLine()
+        line.add("time", now.rfc3339)
+        line.add("level", isFailure ? "error" : "info")
+        line.add("message", "request")
+        line.add("request_id", entry.id)
+        line.add("method", entry.method.rawValue)
+        line.add("route", entry.route)
+        line.add("path", entry.path)
+        line.add("status", entry.status)
+        line.add("us", Int(entry.duration.microseconds))
+        line.add("ip", entry.client.address)
+        if let agent = entry.client.userAgent { line.add("user_agent", agent) }
         if let principal = entry.principal {
-            json = json.merging(["user": .string(principal.user.id.rawValue), "session": .string(principal.session.id.rawValue)])
+            line.add("user", principal.user.id.rawValue)
+            line.add("session", principal.session.id.rawValue)
         }
         if let error = entry.error {
-            json = json.merging(["code": .string(error.code.rawValue)])
-            if isFailure, let cause = error.cause { json = json.merging(["cause": .string(String(describing: cause))]) }
+            line.add("code", error.code.rawValue)
+            if isFailure, let cause = error.cause { line.add("cause", String(describing: cause)) }
         }
-        lines.write(json)
+        lines.write(line.bytes)
     }
 }
 
+/// A JSON object on a line, written member by member: every request makes one, so it builds no values in between.
+struct JSONLine: Sendable {
+    private var members: [UInt8] = [UInt8(ascii: "{")]
+
+    init() {
+        members.reserveCapacity(512)
+    }
+
+    mutating func add(_ key: StaticString, _ text: String) {
+        addKey(key)
+        JSON.write(text, to: &members)
+    }
+
+    mutating func add(_ key: StaticString, _ number: Int) {
+        addKey(key)
+        members.append(contentsOf: number.description.utf8)
+    }
+
+    private mutating func addKey(_ key: StaticString) {
+        if members.count > 1 { members.append(UInt8(ascii: ",")) }
+        members.append(UInt8(ascii: "\""))
+        key.withUTF8Buffer { members.append(contentsOf: $0) }
+        members.append(contentsOf: [UInt8(ascii: "\""), UInt8(ascii: ":")])
+    }
+
+    /// With the line's end.
+    var bytes: [UInt8] { members + [UInt8(ascii: "}"), 0x0A] }
+}
+
 extension Duration {
-    /// With three decimals.
-    var milliseconds: Double {
+    var microseconds: Int64 {
         let (seconds, attoseconds) = components
-        return Double(seconds * 1_000_000 + attoseconds / 1_000_000_000_000) / 1000
+        return seconds * 1_000_000 + attoseconds / 1_000_000_000_000
     }
 }
 
@@ -77,15 +112,14 @@ final class LineWriter: Sendable {
         thread.start()
     }
 
-    func write(_ json: JSON) {
+    func write(_ line: [UInt8]) {
         let isFirst = state.withLock { state in
             guard state.bytes.count < RequestLog.bytesMax else {
                 state.dropped += 1
                 return false
             }
             let isFirst = state.bytes.isEmpty
-            json.write(to: &state.bytes)
-            state.bytes.append(0x0A)
+            state.bytes.append(contentsOf: line)
             return isFirst
         }
         if isFirst { wakeUp.signal() }

@@ -93,7 +93,7 @@ struct SettingsCatalogueTests {
             "app.url", ["", "https://auth.example.org", "http://localhost:8090/base"],
             [
                 "auth.example.org", "ftp://a.b", "javascript:alert(1)", "https://", "https://user:pass@a.b",
-                "https://a.b\nX", "https://a b",
+                "https://a.b\nX", "https://a.b/\nX", "https://a b", "https://a.b/<x>",
             ],
             "must be an http or https URL"
         ),
