@@ -4,8 +4,8 @@ import Logging
 import NIOCore
 import NIOPosix
 import ServiceLifecycle
-import UnixSignals
 import Storage
+import UnixSignals
 
 /// The server: an installation, its flows, their routes, and the services that run beside them.
 package struct App: Sendable {
@@ -54,10 +54,11 @@ package struct App: Sendable {
         self.init(installation, lines: LineWriter(to: .standardOutput))
     }
 
-    /// Runs all tasks of the process on the event loops, so that a request changes threads only for the database and for hashing.
+    /// Runs all tasks of the process on the event loops, so that a request changes threads only for the database and
+    /// for hashing.
     ///
-    /// To be called first thing in the process. Nothing of ours blocks in a task: hashing, SQLite and logging have threads of
-    /// their own. Where the runtime can't, tasks stay on the default pool, and everything works as well.
+    /// To be called first thing in the process. Nothing of ours blocks in a task: hashing, SQLite and logging have
+    /// threads of their own. Where the runtime can't, tasks stay on the default pool, and everything works as well.
     package static func runTasksOnEventLoops() {
         _ = NIOSingletons.unsafeTryInstallSingletonPosixEventLoopGroupAsConcurrencyGlobalExecutor()
     }
@@ -74,11 +75,14 @@ package struct App: Sendable {
     /// Serves until the process is asked to stop; then finishes what is under way.
     ///
     /// `whenListening` is told the address, and the set-up URL while there is no admin.
-    package func serve(whenListening: @escaping @Sendable (_ address: String, _ setUpURL: String?) -> Void) async throws {
+    package func serve(whenListening: @escaping @Sendable (_ address: String, _ setUpURL: String?) -> Void) async throws
+    {
         let configuration = installation.configuration
         let setUp = setUp
         try await installation.prepareSigning()
-        let address = { @Sendable (port: Int) in "http://\(configuration.host.contains(":") ? "[\(configuration.host)]" : configuration.host):\(port)" }
+        let address = { @Sendable (port: Int) in
+            "http://\(configuration.host.contains(":") ? "[\(configuration.host)]" : configuration.host):\(port)"
+        }
         let application = Application(
             responder: responder,
             server: .http1(configuration: .init(additionalChannelHandlers: [], idleTimeout: .seconds(75))),
@@ -97,7 +101,8 @@ package struct App: Sendable {
         let group = ServiceGroup(
             configuration: ServiceGroupConfiguration(
                 services: [
-                    .init(service: Watching(installation: installation)), .init(service: Sweeper(services: installation.services)),
+                    .init(service: Watching(installation: installation)),
+                    .init(service: Sweeper(services: installation.services)),
                     .init(service: application), .init(service: Draining(readiness: readiness)),
                 ],
                 gracefulShutdownSignals: [.sigterm, .sigint],
@@ -106,9 +111,14 @@ package struct App: Sendable {
         )
         do {
             try await group.run()
-        } catch let error as IOError where error.errnoCode == EADDRINUSE || error.errnoCode == EACCES || error.errnoCode == EADDRNOTAVAIL {
+        } catch let error as IOError
+            where error.errnoCode == EADDRINUSE || error.errnoCode == EACCES || error.errnoCode == EADDRNOTAVAIL
+        {
             let reason = String(cString: strerror(error.errnoCode))
-            throw Installation.Unusable(description: "Can't listen on \(configuration.host), port \(configuration.port): \(reason). Choose another by --host and --port.")
+            throw Installation.Unusable(
+                description:
+                    "Can't listen on \(configuration.host), port \(configuration.port): \(reason). Choose another by --host and --port."
+            )
         }
         lines.flush()
         try installation.close()

@@ -17,7 +17,9 @@ package struct Commands: Sendable {
         _ = try await app.accounts.createAdmin(email: email, password: Secret(password), by: .commandLine)
     }
 
-    /// Ends the admin's sessions. Throws `not_found`, `validation_failed`.
+    /// Ends the admin's sessions.
+    ///
+    /// Throws `not_found`, `validation_failed`.
     package func resetAdminPassword(email: String, password: String) async throws {
         let admins = try await services.adminsCollection()
         let name = SignInName(kind: .email, text: email)
@@ -25,10 +27,18 @@ package struct Commands: Sendable {
             throw AuthError(.notFound, "There is no admin with this email.")
         }
         let nothing = try RecordInput([:], for: .change, in: admins)
-        _ = try await app.accounts.change(admin.id, in: admins, to: nothing, .init(password: Secret(password)), by: .commandLine)
+        _ = try await app.accounts.change(
+            admin.id,
+            in: admins,
+            to: nothing,
+            .init(password: Secret(password)),
+            by: .commandLine
+        )
     }
 
-    /// All settings, or the one of `key`, secrets masked. Throws `not_found`.
+    /// All settings, or the one of `key`, secrets masked.
+    ///
+    /// Throws `not_found`.
     package func settings(_ key: String?) async throws -> [(key: String, value: String)] {
         let all = try await app.settingsChanges.all()
         guard let key else { return all.map { ($0.key, $0.value) } }
@@ -36,7 +46,9 @@ package struct Commands: Sendable {
         return [(key, value)]
     }
 
-    /// Returns warnings by key. Throws `validation_failed`.
+    /// Returns warnings by key.
+    ///
+    /// Throws `validation_failed`.
     package func set(_ changes: [String: String?]) async throws -> [String: String] {
         try await app.settingsChanges.set(changes, by: .commandLine)
     }
@@ -62,7 +74,8 @@ package struct Refusal: CustomStringConvertible {
     package var description: String {
         switch error {
         case let error as AuthError:
-            ([error.message ?? error.code.text] + error.details.sorted { $0.key < $1.key }.map { "  \($0.key) \($0.value)" })
+            ([error.message ?? error.code.text]
+                + error.details.sorted { $0.key < $1.key }.map { "  \($0.key) \($0.value)" })
                 .joined(separator: "\n")
         case DatabaseError.schema(let text): text
         case DatabaseError.unavailable(let text): "The database can't be used: \(text)"

@@ -2,7 +2,9 @@ import Foundation
 import Logging
 import Storage
 
-/// The data directory made ready: the database migrated, the keys there. What the server and every command start from.
+/// The data directory made ready: the database migrated, the keys there.
+///
+/// What the server and every command start from.
 package struct Installation: Sendable {
     package let configuration: Configuration
     let services: Services
@@ -31,7 +33,9 @@ package struct Installation: Sendable {
         let clock = WallClock { Timestamp(milliseconds: Int64(Date().timeIntervalSince1970 * 1000)) }
         let db = try SQLiteDatabase(path: directory + "/latchkey.db")
         let migrated = try await db.migrate(Schema.migrations, at: clock.now().milliseconds)
-        if !migrated.isEmpty { logger.notice("The schema is up to date.", metadata: ["migrations": "\(migrated.map(\.name))"]) }
+        if !migrated.isEmpty {
+            logger.notice("The schema is up to date.", metadata: ["migrations": "\(migrated.map(\.name))"])
+        }
         let secrets = SigningSecrets(
             directory: directory,
             fixed: configuration.signingSecret,
@@ -62,8 +66,9 @@ package struct Installation: Sendable {
         return installation
     }
 
-    /// Makes the signing secret if there is none, and notices that it was replaced. The server's alone: a command without the
-    /// server's environment must not take another secret for the new one.
+    /// Makes the signing secret if there is none, and notices that it was replaced.
+    ///
+    /// The server's alone: a command without the server's environment must not take another secret for the new one.
     func prepareSigning() async throws {
         try services.signingSecrets.prepare(random: services.random)
         try await SigningSecretChange(services: services).notice()
@@ -94,12 +99,16 @@ private struct SealingKeyFile {
         let known = try await db.read { tx in try tx.fingerprint(of: .sealing) }
         let bytes = try given?.reveal() ?? read() ?? make(unless: known != nil)
         guard let key = SealingKey(bytes: bytes) else {
-            throw Installation.Unusable(description: "\(path) doesn't hold 32 bytes in base64. Restore it from a backup: what it sealed can't be read without it.")
+            throw Installation.Unusable(
+                description:
+                    "\(path) doesn't hold 32 bytes in base64. Restore it from a backup: what it sealed can't be read without it."
+            )
         }
         let fingerprint = SigningKey.fingerprint(of: Secret(bytes))
         guard known == nil || known == fingerprint else {
             throw Installation.Unusable(
-                description: "This is not the sealing key that the database's secrets are sealed with. Give that one, by LATCHKEY_SEALING_KEY or in \(path)."
+                description:
+                    "This is not the sealing key that the database's secrets are sealed with. Give that one, by LATCHKEY_SEALING_KEY or in \(path)."
             )
         }
         if known == nil { try await db.write { tx in try tx.putFingerprint(fingerprint, of: .sealing) } }
@@ -108,13 +117,16 @@ private struct SealingKeyFile {
 
     private func read() throws -> [UInt8]? {
         guard FileManager.default.fileExists(atPath: path) else { return nil }
-        return FileManager.default.contents(atPath: path).flatMap { Base64.decode(String(decoding: $0, as: UTF8.self).trimmed) } ?? []
+        return FileManager.default.contents(atPath: path).flatMap {
+            Base64.decode(String(decoding: $0, as: UTF8.self).trimmed)
+        } ?? []
     }
 
     private func make(unless isKnown: Bool) throws -> [UInt8] {
         guard !isKnown else {
             throw Installation.Unusable(
-                description: "The sealing key is missing. Set LATCHKEY_SEALING_KEY as the server has it, or restore \(path) from a backup."
+                description:
+                    "The sealing key is missing. Set LATCHKEY_SEALING_KEY as the server has it, or restore \(path) from a backup."
             )
         }
         let bytes = Random.system.bytes(SealingKey.byteCount)
@@ -156,8 +168,9 @@ struct FirstCollections: Sendable {
 struct SigningSecretChange: Sendable {
     let services: Services
 
-    /// Compares the secret with the one that was in force before. Unless that one was rotated away in good order, every session
-    /// ends with the reason `secret_rotated`.
+    /// Compares the secret with the one that was in force before.
+    ///
+    /// Unless that one was rotated away in good order, every session ends with the reason `secret_rotated`.
     func notice() async throws {
         let (current, previous) = try services.signingSecrets.fingerprints()
         guard try await services.db.read({ tx in try tx.fingerprint(of: .signing) }) != current else { return }
@@ -182,7 +195,8 @@ struct SigningSecretChange: Sendable {
             known == before.current || before.previous.contains(known)
         else {
             throw Installation.Unusable(
-                description: "The server signs with another secret than the one of this data directory. Start it once with this one first."
+                description:
+                    "The server signs with another secret than the one of this data directory. Start it once with this one first."
             )
         }
         try services.signingSecrets.rotate(keepingPrevious: !loggingEveryoneOut, at: now, random: services.random)

@@ -1,7 +1,9 @@
 import Logging
 import Storage
 
-/// What flows need of the world: the database, time, chance, hashing, keys, settings. Made once, by ``App``, and by tests.
+/// What flows need of the world: the database, time, chance, hashing, keys, settings.
+///
+/// Made once, by ``App``, and by tests.
 struct Services: Sendable {
     let db: any Database
     let clock: WallClock
@@ -55,7 +57,10 @@ struct Services: Sendable {
     /// The built-in collection of the admins.
     func adminsCollection() async throws -> Collection {
         guard let admins = try await collections()[Collection.adminsName] else {
-            throw AuthError(.unexpected, cause: DatabaseError.failed("the collection \(Collection.adminsName) is missing"))
+            throw AuthError(
+                .unexpected,
+                cause: DatabaseError.failed("the collection \(Collection.adminsName) is missing")
+            )
         }
         return admins
     }
@@ -80,7 +85,10 @@ struct Services: Sendable {
             if let secret = sealingKey.open(setting.value, place: SettingsChanges.place(setting.key)) {
                 values[setting.key] = secret.reveal()
             } else {
-                logger.error("A sealed setting can't be opened: it was sealed with another key.", metadata: ["key": "\(setting.key)"])
+                logger.error(
+                    "A sealed setting can't be opened: it was sealed with another key.",
+                    metadata: ["key": "\(setting.key)"]
+                )
             }
         }
         return Settings(stored: values)

@@ -1,4 +1,6 @@
-/// A relational database. Conformers: ``SQLiteDatabase``, and PostgreSQL to come; the conformance suite runs on each.
+/// A relational database.
+///
+/// Conformers: ``SQLiteDatabase``, and PostgreSQL to come; the conformance suite runs on each.
 ///
 /// Closures are synchronous and do nothing but SQL, so that they can be grouped, rolled back and run again: no mail, no
 /// HTTP, no hashing inside.
@@ -8,11 +10,15 @@ package protocol Database: Sendable {
     /// Runs `body` on one consistent snapshot; it can't write.
     func read<T: Sendable>(_ body: @escaping @Sendable (Transaction) throws -> T) async throws -> T
 
-    /// Runs `body` as one transaction. When this returns, its writes survive a crash; when it throws, nothing of it is stored.
+    /// Runs `body` as one transaction.
+    ///
+    /// When this returns, its writes survive a crash; when it throws, nothing of it is stored.
     func write<T: Sendable>(_ body: @escaping @Sendable (Transaction) throws -> T) async throws -> T
 
-    /// Calls `handler` after each commit that announced topics, before its `write` returns, and whenever another process
-    /// changed the database. The handler must be short and must not call the database.
+    /// Calls `handler` after each commit that announced topics, before its `write` returns, and whenever another
+    /// process changed the database.
+    ///
+    /// The handler must be short and must not call the database.
     func onChange(_ handler: @escaping @Sendable (Change) -> Void)
 
     /// Notices the writes of other processes until the task is cancelled, within ``Change/noticeMilliseconds``.
@@ -32,7 +38,9 @@ package enum Change: Sendable, Equatable {
     package static let noticeMilliseconds = 200
 }
 
-/// The statements of one transaction. Not to be kept beyond the closure it was given to.
+/// The statements of one transaction.
+///
+/// Not to be kept beyond the closure it was given to.
 package final class Transaction {
     package let dialect: Dialect
     package let connection: any Connection
@@ -66,7 +74,8 @@ package final class Transaction {
         _ = try connection.run(text, [])
     }
 
-    /// Tells every cache, in this process and others, that what `topic` names has changed, once the transaction commits.
+    /// Tells every cache, in this process and others, that what `topic` names has changed, once the transaction
+    /// commits.
     package func announce(_ topic: String) {
         topics.append(topic)
     }
@@ -77,7 +86,9 @@ package protocol Connection {
     func run(_ text: String, _ values: [Value]) throws -> (rows: [Row], changes: Int)
 }
 
-/// Where the data definition language of the engines differs. Statements on data are the same for both.
+/// Where the data definition language of the engines differs.
+///
+/// Statements on data are the same for both.
 package enum Dialect: String, Sendable, CaseIterable {
     case sqlite
     case postgres
@@ -95,7 +106,10 @@ package enum Dialect: String, Sendable, CaseIterable {
     private static let tokens = [
         (token: "{int}", sqlite: "INTEGER", postgres: "BIGINT"),
         (token: "{bool}", sqlite: "INTEGER", postgres: "BOOLEAN"),
-        (token: "{sequence}", sqlite: "INTEGER PRIMARY KEY AUTOINCREMENT", postgres: "BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY"),
+        (
+            token: "{sequence}", sqlite: "INTEGER PRIMARY KEY AUTOINCREMENT",
+            postgres: "BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY"
+        ),
         (token: "{blob}", sqlite: "BLOB", postgres: "BYTEA"),
         (token: "{true}", sqlite: "1", postgres: "TRUE"),
         (token: "{false}", sqlite: "0", postgres: "FALSE"),

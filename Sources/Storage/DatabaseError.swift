@@ -1,4 +1,6 @@
-/// What can go wrong with a database, alike for both engines. Bound values never appear in it.
+/// What can go wrong with a database, alike for both engines.
+///
+/// Bound values never appear in it.
 package enum DatabaseError: Error, Equatable {
     /// A unique constraint refused the write; the name is `table_column_column`.
     case unique(String)

@@ -1,6 +1,8 @@
 import Crypto
 
-/// One step of the schema. Immutable once released: its digest is stored and compared at every start.
+/// One step of the schema.
+///
+/// Immutable once released: its digest is stored and compared at every start.
 package struct Migration: Sendable {
     package let number: Int
     package let name: String
@@ -29,8 +31,8 @@ package struct Migration: Sendable {
 extension Database {
     /// Brings the schema up to date, all steps in one transaction, and tells which were run.
     ///
-    /// Throws ``DatabaseError/schema(_:)`` when a step that was run before has another text now, or when the database has
-    /// steps that this binary doesn't know.
+    /// Throws ``DatabaseError/schema(_:)`` when a step that was run before has another text now, or when the database
+    /// has steps that this binary doesn't know.
     @discardableResult
     package func migrate(_ migrations: [Migration], at milliseconds: Int64) async throws -> [Migration] {
         try await write { tx in

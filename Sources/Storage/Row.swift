@@ -1,4 +1,6 @@
-/// One row of a result. Columns are read by name and type.
+/// One row of a result.
+///
+/// Columns are read by name and type.
 package struct Row: Sendable {
     private let columns: [String]
     private let values: [Value]

@@ -1,4 +1,6 @@
-/// A statement. Interpolated values are bound, never pasted: only what is written in the source is SQL.
+/// A statement.
+///
+/// Interpolated values are bound, never pasted: only what is written in the source is SQL.
 ///
 /// ```swift
 /// let query: SQL = "SELECT id FROM users WHERE email = \(email) AND created_at > \(time)"

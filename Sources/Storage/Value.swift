@@ -1,4 +1,6 @@
-/// One value as both engines know it. Times are integers (milliseconds since 1970), flags are booleans, JSON is text.
+/// One value as both engines know it.
+///
+/// Times are integers (milliseconds since 1970), flags are booleans, JSON is text.
 package enum Value: Sendable, Hashable {
     case null
     case text(String)

@@ -27,7 +27,9 @@ struct Admin: AsyncParsableCommand {
 
         func run() async throws {
             let password = try credentials.password ?? Prompt.password()
-            try await common.withCommands { commands in try await commands.createAdmin(email: credentials.email, password: password) }
+            try await common.withCommands { commands in
+                try await commands.createAdmin(email: credentials.email, password: password)
+            }
             Output.line("Created the admin \(credentials.email).")
         }
     }

@@ -14,6 +14,8 @@ struct JSONLogHandler: LogHandler {
 
     func log(event: LogEvent) {
         let values = metadata.merging(event.metadata ?? [:]) { _, own in own }
-        Output.error(LogLine.text(level: event.level, message: event.message.description, values.mapValues(\.description)))
+        Output.error(
+            LogLine.text(level: event.level, message: event.message.description, values.mapValues(\.description))
+        )
     }
 }

@@ -21,7 +21,9 @@ struct Latchkey: AsyncParsableCommand {
             directory ({"port": 9000}). Exit codes: 0 done, 1 failed, 64 wrong usage.
             """,
         version: Version.text,
-        subcommands: [Serve.self, Admin.self, SettingsCommand.self, SecretCommand.self, Migrate.self, VersionCommand.self]
+        subcommands: [
+            Serve.self, Admin.self, SettingsCommand.self, SecretCommand.self, Migrate.self, VersionCommand.self,
+        ]
     )
 }
 

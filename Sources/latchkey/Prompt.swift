@@ -6,7 +6,9 @@ enum Prompt {
     /// A password, unseen on a terminal, or a line of standard input.
     static func password() throws -> String {
         guard isatty(STDIN_FILENO) == 1 else {
-            guard let line = readLine(), !line.isEmpty else { throw ValidationError("Give --password, or pipe the password in.") }
+            guard let line = readLine(), !line.isEmpty else {
+                throw ValidationError("Give --password, or pipe the password in.")
+            }
             return line
         }
         let first = try unseen("Password: ")

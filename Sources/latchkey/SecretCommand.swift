@@ -23,8 +23,14 @@ struct SecretCommand: AsyncParsableCommand {
         @OptionGroup var common: CommonOptions
 
         func run() async throws {
-            try await common.withCommands { commands in try await commands.rotateSecret(loggingEveryoneOut: logoutEveryone) }
-            Output.line(logoutEveryone ? "A fresh secret signs. Everybody must log in again." : "A fresh secret signs. Nobody was logged out.")
+            try await common.withCommands { commands in
+                try await commands.rotateSecret(loggingEveryoneOut: logoutEveryone)
+            }
+            Output.line(
+                logoutEveryone
+                    ? "A fresh secret signs. Everybody must log in again."
+                    : "A fresh secret signs. Nobody was logged out."
+            )
         }
     }
 }

@@ -33,7 +33,9 @@ struct Serve: AsyncParsableCommand {
             try await App(installation).serve { address, setUpURL in
                 Output.line("Latchkey \(Version.text) serves on \(address)")
                 if let setUpURL {
-                    Output.line("There is no admin yet. Create one within 24 hours, with this one-time address:\n  \(setUpURL)")
+                    Output.line(
+                        "There is no admin yet. Create one within 24 hours, with this one-time address:\n  \(setUpURL)"
+                    )
                 }
             }
         }

@@ -42,12 +42,16 @@ struct SettingsCommand: AsyncParsableCommand {
         func run() async throws {
             var changes: [String: String?] = [:]
             for assignment in assignments {
-                let halves = assignment.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false).map(String.init)
+                let halves = assignment.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false).map(
+                    String.init
+                )
                 changes[halves[0]] = .some(halves[1].isEmpty ? nil : halves[1])
             }
             let wanted = changes
             let warnings = try await common.withCommands { commands in try await commands.set(wanted) }
-            for (key, warning) in warnings.sorted(by: { $0.key < $1.key }) { Output.error("Warning: \(key) \(warning)") }
+            for (key, warning) in warnings.sorted(by: { $0.key < $1.key }) {
+                Output.error("Warning: \(key) \(warning)")
+            }
         }
     }
 }

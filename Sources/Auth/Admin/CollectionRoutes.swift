@@ -1,15 +1,20 @@
 import HTTPTypes
 
-/// `/api/collections`: `:id` is a collection's id or name.
+/// The routes at `/api/collections`, where `:id` is a collection's id or name.
 struct CollectionRoutes: Sendable {
     let collections: Collections
 
     var routes: [Route] {
         [
-            Route(.get, "/api/collections", .admin, "The collections, by name", query: Self.paging, gives: .list(.any)) { call in
+            Route(.get, "/api/collections", .admin, "The collections, by name", query: Self.paging, gives: .list(.any))
+            { call in
                 let all = try await call.services.collections().all
                 let page = try Paging(query: call.query)
-                return PageOf(elements: Array(all.dropFirst(page.offset).prefix(page.size)), page: page, total: all.count).answer(\.json)
+                return PageOf(
+                    elements: Array(all.dropFirst(page.offset).prefix(page.size)),
+                    page: page,
+                    total: all.count
+                ).answer(\.json)
             },
             Route(.post, "/api/collections", .admin, "Make a collection", takes: Self.body, gives: .any) { call in
                 .data(try await collections.create(call.body, by: call.actor).json)
@@ -17,11 +22,15 @@ struct CollectionRoutes: Sendable {
             Route(.get, "/api/collections/:id", .admin, "A collection", gives: .any) { call in
                 .data(try await collections.find(call.parameter("id")).json)
             },
-            Route(.patch, "/api/collections/:id", .admin, "Change a collection", takes: Self.change, gives: .any) { call in
+            Route(.patch, "/api/collections/:id", .admin, "Change a collection", takes: Self.change, gives: .any) {
+                call in
                 .data(try await collections.change(call.parameter("id"), to: call.body, by: call.actor).json)
             },
             Route(
-                .delete, "/api/collections/:id", .admin, "Remove a collection with all its accounts",
+                .delete,
+                "/api/collections/:id",
+                .admin,
+                "Remove a collection with all its accounts",
                 gives: .object([.required("deleted", .flag)])
             ) { call in
                 try await collections.delete(call.parameter("id"), by: call.actor)
@@ -32,9 +41,11 @@ struct CollectionRoutes: Sendable {
 
     private static let paging: [Member] = [.optional("page", .integer), .optional("perPage", .integer)]
     private static let body = Shape.object([
-        .required("name", .text), .optional("type", .text), .optional("fields", .list(.any)), .optional("options", .map(.flag)),
+        .required("name", .text), .optional("type", .text), .optional("fields", .list(.any)),
+        .optional("options", .map(.flag)),
     ])
     private static let change = Shape.object([
-        .optional("name", .text), .optional("type", .text), .optional("fields", .list(.any)), .optional("options", .map(.flag)),
+        .optional("name", .text), .optional("type", .text), .optional("fields", .list(.any)),
+        .optional("options", .map(.flag)),
     ])
 }

@@ -35,17 +35,23 @@ struct Collections: Sendable {
         return collection
     }
 
-    /// Changes what is given. A field that becomes unique must not hold a value twice: `value_taken`. Records that a new rule
-    /// would refuse stay as they are until they are written.
+    /// Changes what is given.
+    ///
+    /// A field that becomes unique must not hold a value twice: `value_taken`. Records that a new rule would refuse
+    /// stay as they are until they are written.
     ///
     /// Throws `not_found`, `validation_failed`, `name_taken`, `built_in`.
-    func change(_ nameOrID: String, to body: OrderedDictionary<String, JSON>, by actor: Actor) async throws -> Collection {
+    func change(_ nameOrID: String, to body: OrderedDictionary<String, JSON>, by actor: Actor) async throws
+        -> Collection
+    {
         let id = try await find(nameOrID).id
         let now = services.clock.now()
         return try await services.db.write { [services] tx in
             guard let old = try tx.collections().first(where: { $0.id == id }) else { throw AuthError(.notFound) }
             let collection = try old.changed(by: body, isNew: false, at: now)
-            if old.isAdmins && (collection.name != old.name || collection.options != old.options) { throw AuthError(.builtIn) }
+            if old.isAdmins && (collection.name != old.name || collection.options != old.options) {
+                throw AuthError(.builtIn)
+            }
             try tx.updateCollection(collection)
             if collection.schema != old.schema { try tx.rebuildUniqueValues(of: collection) }
             try tx.audit(.collectionUpdated, by: actor, details: ["collection": .string(collection.name)], services)
@@ -53,7 +59,9 @@ struct Collections: Sendable {
         }
     }
 
-    /// Removes a collection with all its accounts. Throws `not_found`, `built_in`.
+    /// Removes a collection with all its accounts.
+    ///
+    /// Throws `not_found`, `built_in`.
     func delete(_ nameOrID: String, by actor: Actor) async throws {
         let collection = try await find(nameOrID)
         guard !collection.isAdmins else { throw AuthError(.builtIn) }
@@ -67,7 +75,9 @@ struct Collections: Sendable {
 
 extension Collection {
     /// Every problem at once.
-    fileprivate func changed(by body: OrderedDictionary<String, JSON>, isNew: Bool, at now: Timestamp) throws -> Collection {
+    fileprivate func changed(by body: OrderedDictionary<String, JSON>, isNew: Bool, at now: Timestamp) throws
+        -> Collection
+    {
         var problems: [String: String] = [:]
         var (name, schema, options) = (name, schema, options)
         if isNew && body["name"] == nil { problems["name"] = "is required" }
@@ -77,14 +87,18 @@ extension Collection {
                 case "name":
                     // The built-in name begins with _, which no other may.
                     guard let text = value.text, Collection.isName(text) || !isNew && text == name else {
-                        throw FieldSchema.Invalid(key, "must be 1 to 63 letters, digits or _, beginning with a letter, and not a word of the API")
+                        throw FieldSchema.Invalid(
+                            key,
+                            "must be 1 to 63 letters, digits or _, beginning with a letter, and not a word of the API"
+                        )
                     }
                     name = text
                 case "type": if value != "auth" { throw FieldSchema.Invalid(key, "must be auth") }
                 case "fields": schema = try FieldSchema(json: value)
                 case "options": options = try options.changed(by: value)
                 // As read: a client may send back what it got.
-                case "id", "built_in", "created_at", "updated_at": if isNew { throw FieldSchema.Invalid(key, "can't be set") }
+                case "id", "built_in", "created_at", "updated_at":
+                    if isNew { throw FieldSchema.Invalid(key, "can't be set") }
                 default: throw FieldSchema.Invalid(key, "is not a member of a collection")
                 }
             } catch let invalid as FieldSchema.Invalid {

@@ -1,6 +1,7 @@
 import Storage
 
-/// How the first admin comes to be: by a one-time token printed at the start, or from the command line on the server itself.
+/// How the first admin comes to be: by a one-time token printed at the start, or from the command line on the server
+/// itself.
 struct SetUp: Sendable {
     let services: Services
     let accounts: Accounts
@@ -22,19 +23,30 @@ struct SetUp: Sendable {
         }
     }
 
-    /// Makes the first admin with the printed token, and returns it. Throws `already_set_up`, `invalid_one_time_token`,
-    /// `validation_failed`; the token stays good until it has made an admin.
-    func createFirstAdmin(email: String, password: Secret<String>, token: String, from client: Client) async throws -> User {
+    /// Makes the first admin with the printed token, and returns it.
+    ///
+    /// Throws `already_set_up`, `invalid_one_time_token`, `validation_failed`; the token stays good until it has made
+    /// an admin.
+    func createFirstAdmin(email: String, password: Secret<String>, token: String, from client: Client) async throws
+        -> User
+    {
         guard try await !hasAdmin() else { throw AuthError(.alreadySetUp) }
         let now = services.clock.now()
         // Looked at before anything is hashed; what counts is the redemption below.
         guard let token = OneTimeToken(parsing: token),
             try await services.db.read({ tx in try tx.isLiveOneTimeToken(token, for: .setUp, at: now) })
         else { throw AuthError(.invalidOneTimeToken) }
-        return try await accounts.createAdmin(email: email, password: password, event: .adminSetUp, by: Actor(id: nil, client: client)) { [services] tx, admins in
+        return try await accounts.createAdmin(
+            email: email,
+            password: password,
+            event: .adminSetUp,
+            by: Actor(id: nil, client: client)
+        ) { [services] tx, admins in
             // In one transaction with the account: of two set-ups at once, one makes an admin.
             guard try tx.countUsers(in: admins) == 0 else { throw AuthError(.alreadySetUp) }
-            guard try tx.redeemOneTimeToken(token, for: .setUp, at: services.clock.now()) else { throw AuthError(.invalidOneTimeToken) }
+            guard try tx.redeemOneTimeToken(token, for: .setUp, at: services.clock.now()) else {
+                throw AuthError(.invalidOneTimeToken)
+            }
         }
     }
 }

@@ -7,28 +7,54 @@ struct SetUpRoutes: Sendable {
 
     var routes: [Route] {
         [
-            Route(.get, "/api/admin/setup/status", .open, "Whether there is an admin", gives: .object([.required("has_admin", .flag)])) { _ in
+            Route(
+                .get,
+                "/api/admin/setup/status",
+                .open,
+                "Whether there is an admin",
+                gives: .object([.required("has_admin", .flag)])
+            ) { _ in
                 .data(["has_admin": .bool(try await setUp.hasAdmin())])
             },
             Route(
-                .post, "/api/admin/setup", .open, "Make the first admin with the token that the server printed",
+                .post,
+                "/api/admin/setup",
+                .open,
+                "Make the first admin with the token that the server printed",
                 limit: .auth,
-                takes: Self.body, gives: .record
+                takes: Self.body,
+                gives: .record
             ) { call in
                 .data(try await createAdmin(call).record(in: try await call.services.adminsCollection()))
             },
-            Route(.get, "/setup", .open, "The page behind the printed address", query: [.optional("token", .text)], gives: .any) { call in
+            Route(
+                .get,
+                "/setup",
+                .open,
+                "The page behind the printed address",
+                query: [.optional("token", .text)],
+                gives: .any
+            ) { call in
                 if try await setUp.hasAdmin() { return .page(SetUpPage.done) }
                 return .page(SetUpPage.form(token: call.query["token"] ?? "", email: "", problems: []))
             },
             Route(
-                .post, "/setup", .open, "What the page sends",
-                limit: .auth, takes: Self.body, isFormTypeAccepted: true, gives: .any, use: submitPage
+                .post,
+                "/setup",
+                .open,
+                "What the page sends",
+                limit: .auth,
+                takes: Self.body,
+                isFormTypeAccepted: true,
+                gives: .any,
+                use: submitPage
             ),
         ]
     }
 
-    private static let body = Shape.object([.required("email", .text), .required("password", .text), .required("setup_token", .text)])
+    private static let body = Shape.object([
+        .required("email", .text), .required("password", .text), .required("setup_token", .text),
+    ])
 
     private func createAdmin(_ call: Call) async throws -> User {
         // Told before the body is judged, so that a second set-up doesn't argue about fields.
@@ -47,8 +73,14 @@ struct SetUpRoutes: Sendable {
             _ = try await createAdmin(call)
             return .page(SetUpPage.done)
         } catch let error as AuthError where error.code.status < 500 {
-            let problems = error.details.isEmpty ? [error.code.text] : error.details.sorted { $0.key < $1.key }.map { "The \($0.key) \($0.value)." }
-            let page = SetUpPage.form(token: call.body["setup_token"]?.text ?? "", email: call.body["email"]?.text ?? "", problems: problems)
+            let problems =
+                error.details.isEmpty
+                ? [error.code.text] : error.details.sorted { $0.key < $1.key }.map { "The \($0.key) \($0.value)." }
+            let page = SetUpPage.form(
+                token: call.body["setup_token"]?.text ?? "",
+                email: call.body["email"]?.text ?? "",
+                problems: problems
+            )
             return Answer(status: error.code.status, content: .page(page))
         }
     }

@@ -16,8 +16,12 @@ struct UserRoutes: Sendable {
     private func routes(at path: String, _ noun: String, in collection: @escaping Lookup) -> [Route] {
         [
             Route(
-                .get, path, .admin, "The \(noun)s, oldest first",
-                query: [.optional("page", .integer), .optional("perPage", .integer), .optional("filter", .text)], gives: .list(.record)
+                .get,
+                path,
+                .admin,
+                "The \(noun)s, oldest first",
+                query: [.optional("page", .integer), .optional("perPage", .integer), .optional("filter", .text)],
+                gives: .list(.record)
             ) { call in
                 let collection = try await collection(call)
                 let filter = try RecordFilter(parsing: call.query["filter"])
@@ -30,7 +34,8 @@ struct UserRoutes: Sendable {
             Route(.patch, path + "/:id", .admin, "Change an \(noun)", takes: Self.body, gives: .record) { call in
                 try await change(call, in: try await collection(call))
             },
-            Route(.delete, path + "/:id", .admin, "Remove an \(noun)", gives: .object([.required("deleted", .flag)])) { call in
+            Route(.delete, path + "/:id", .admin, "Remove an \(noun)", gives: .object([.required("deleted", .flag)])) {
+                call in
                 try await accounts.delete(call.userID(), in: try await collection(call), by: call.actor)
                 return .data(["deleted": true])
             },
@@ -39,7 +44,8 @@ struct UserRoutes: Sendable {
 
     private static let body = Shape.object(
         [
-            .optional("email", .text), .optional("password", .text), .optional("username", .text), .optional("kind", .text),
+            .optional("email", .text), .optional("password", .text), .optional("username", .text),
+            .optional("kind", .text),
             .optional("status", .text), .optional("email_verified", .flag),
         ],
         others: .any
@@ -69,6 +75,8 @@ struct UserRoutes: Sendable {
         if call.body["kind"] != nil { fields.refuse("kind", "can't be changed") }
         try fields.check()
         let input = try RecordInput(call.body, for: .change, in: collection, handled: Self.handled)
-        return .data(try await accounts.change(id, in: collection, to: input, change, by: call.actor).record(in: collection))
+        return .data(
+            try await accounts.change(id, in: collection, to: input, change, by: call.actor).record(in: collection)
+        )
     }
 }

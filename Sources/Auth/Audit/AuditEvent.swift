@@ -1,4 +1,6 @@
-/// Everything that the audit log can say happened. One row each, written in the transaction that did it.
+/// Everything that the audit log can say happened.
+///
+/// One row each, written in the transaction that did it.
 enum AuditEvent: String, CaseIterable, Sendable {
     case adminSetUp = "admin.set_up"
     case collectionCreated = "collection.created"

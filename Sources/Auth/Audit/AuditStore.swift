@@ -6,8 +6,10 @@ enum AuditOutcome: String, Sendable, SQLConvertible {
 }
 
 extension Transaction {
-    /// Appends one row. `details` must hold no secret, and nothing that somebody typed into a sign-in form: it may be a password
-    /// in the wrong field.
+    /// Appends one row.
+    ///
+    /// `details` must hold no secret, and nothing that somebody typed into a sign-in form: it may be a password in the
+    /// wrong field.
     func audit(
         _ event: AuditEvent,
         by actor: Actor,

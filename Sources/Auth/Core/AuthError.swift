@@ -1,4 +1,6 @@
-/// A refusal: a code of the closed list, and what the caller may know. The cause is for the log only.
+/// A refusal: a code of the closed list, and what the caller may know.
+///
+/// The cause is for the log only.
 struct AuthError: Error {
     let code: Code
     /// A sentence in place of the code's own.
@@ -23,7 +25,9 @@ struct AuthError: Error {
         self.retryAfterSeconds = retryAfterSeconds
     }
 
-    /// Every code that an answer can carry. `docs/errors.md` says what each means and what to do; a test compares the two.
+    /// Every code that an answer can carry.
+    ///
+    /// `docs/errors.md` says what each means and what to do; a test compares the two.
     enum Code: String, CaseIterable, Sendable {
         case malformed
         case invalidOneTimeToken = "invalid_one_time_token"

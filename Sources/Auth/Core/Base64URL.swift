@@ -8,7 +8,8 @@ enum Base64URL {
         return String(text.prefix { $0 != "=" })
     }
 
-    /// Nil for padding, foreign characters, and texts whose unused trailing bits are set: a signature must not have two spellings.
+    /// Nil for padding, foreign characters, and texts whose unused trailing bits are set: a signature must not have two
+    /// spellings.
     static func decode(_ text: some StringProtocol) -> [UInt8]? {
         var bytes: [UInt8] = []
         bytes.reserveCapacity(text.utf8.count * 3 / 4)

@@ -1,8 +1,8 @@
 import Storage
 import Synchronization
 
-/// What the database says, kept in memory while it is true: an entry dies with the write that changes it, before that write is
-/// acknowledged in this process, and within ``Change/noticeMilliseconds`` of another process's.
+/// What the database says, kept in memory while it is true: an entry dies with the write that changes it, before that
+/// write is acknowledged in this process, and within ``Change/noticeMilliseconds`` of another process's.
 ///
 /// Bounded: it holds at most twice `capacity` entries; those not asked for lately go first.
 final class Cache<Key: Hashable & Sendable, Value: Sendable>: Sendable {

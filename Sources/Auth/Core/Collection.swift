@@ -1,7 +1,9 @@
 import OrderedCollections
 import Storage
 
-/// A set of accounts with its own fields and rules. `_admins` is built in and holds the admins.
+/// A set of accounts with its own fields and rules.
+///
+/// `_admins` is built in and holds the admins.
 struct Collection: Sendable {
     static let adminsName = "_admins"
 
@@ -22,16 +24,24 @@ struct Collection: Sendable {
 
         var json: JSON { ["registration": .bool(registration), "additional_fields": .bool(additionalFields)] }
 
-        /// With the options that are given. Throws ``FieldSchema/Invalid`` naming one that can't be.
+        /// With the options that are given.
+        ///
+        /// Throws ``FieldSchema/Invalid`` naming one that can't be.
         func changed(by json: JSON) throws -> Options {
             guard case .object(let members) = json else { throw FieldSchema.Invalid("options", "must be an object") }
             var options = self
             for (key, value) in members {
-                guard case .bool(let flag) = value else { throw FieldSchema.Invalid("options.\(key)", "must be true or false") }
+                guard case .bool(let flag) = value else {
+                    throw FieldSchema.Invalid("options.\(key)", "must be true or false")
+                }
                 switch key {
                 case "registration": options.registration = flag
                 case "additional_fields": options.additionalFields = flag
-                default: throw FieldSchema.Invalid("options.\(key)", "is not an option; there are registration, additional_fields")
+                default:
+                    throw FieldSchema.Invalid(
+                        "options.\(key)",
+                        "is not an option; there are registration, additional_fields"
+                    )
                 }
             }
             return options
@@ -43,15 +53,19 @@ struct Collection: Sendable {
 
     /// Letters, digits and `_`, beginning with a letter, at most 63.
     static func isName(_ text: String) -> Bool {
-        (1...63).contains(text.utf8.count) && text.first.map { $0.isASCII && $0.isLetter } == true && !reservedNames.contains(text)
+        (1...63).contains(text.utf8.count) && text.first.map { $0.isASCII && $0.isLetter } == true
+            && !reservedNames.contains(text)
             && text.utf8.allSatisfy { byte in
-                byte == UInt8(ascii: "_") || (byte < 128 && (Character(Unicode.Scalar(byte)).isLetter || Character(Unicode.Scalar(byte)).isNumber))
+                byte == UInt8(ascii: "_")
+                    || (byte < 128
+                        && (Character(Unicode.Scalar(byte)).isLetter || Character(Unicode.Scalar(byte)).isNumber))
             }
     }
 
     var json: JSON {
         [
-            "id": .string(id.rawValue), "name": .string(name), "type": "auth", "fields": schema.json, "options": options.json,
+            "id": .string(id.rawValue), "name": .string(name), "type": "auth", "fields": schema.json,
+            "options": options.json,
             "built_in": .bool(isAdmins), "created_at": createdAt.json, "updated_at": updatedAt.json,
         ]
     }

@@ -3,7 +3,8 @@ import Storage
 
 /// SHA-256 of a token or a text: what is stored, compared and used as a cache key in its place.
 ///
-/// Safe without salt for tokens of 128 random bits and more: equal digests reveal nothing, and nobody can try all of them.
+/// Safe without salt for tokens of 128 random bits and more: equal digests reveal nothing, and nobody can try all of
+/// them.
 struct Digest: Hashable, Sendable, SQLConvertible {
     let bytes: [UInt8]
 

@@ -4,8 +4,8 @@ import Storage
 /// An email address as its owner wrote it, with the folded form that decides uniqueness.
 ///
 /// Accepted: one `@`, a local part of at most 64 bytes without spaces, quotes or control characters, and a domain of
-/// dot-separated labels (letters of any script, digits, hyphens). RFC 5321's quoted local parts and address literals are
-/// refused: nobody signs up with them, and mail header injection likes them.
+/// dot-separated labels (letters of any script, digits, hyphens). RFC 5321's quoted local parts and address literals
+/// are refused: nobody signs up with them, and mail header injection likes them.
 struct EmailAddress: Hashable, Sendable {
     static let bytesMax = 254
     static let localBytesMax = 64
@@ -30,7 +30,8 @@ struct EmailAddress: Hashable, Sendable {
         return atoms.allSatisfy { atom in
             guard let first = atom.first, !first.isMark else { return false }
             return atom.allSatisfy { scalar in
-                !scalar.properties.isWhitespace && !isControl(scalar) && !"\"(),:;<>[\\]".unicodeScalars.contains(scalar)
+                !scalar.properties.isWhitespace && !isControl(scalar)
+                    && !"\"(),:;<>[\\]".unicodeScalars.contains(scalar)
             }
         }
     }
@@ -38,7 +39,9 @@ struct EmailAddress: Hashable, Sendable {
     private static func isDomain(_ text: Substring.UnicodeScalarView) -> Bool {
         let labels = text.split(separator: ".", omittingEmptySubsequences: false)
         return labels.allSatisfy { label in
-            guard let first = label.first, !first.isMark, first != "-", label.last != "-", String(label).utf8.count <= 63 else {
+            guard let first = label.first, !first.isMark, first != "-", label.last != "-",
+                String(label).utf8.count <= 63
+            else {
                 return false
             }
             return label.allSatisfy { $0.isWordPart || $0 == "-" }
@@ -53,7 +56,8 @@ struct EmailAddress: Hashable, Sendable {
     }
 }
 
-/// An optional second name to sign in with: 1 to 64 letters, digits, `.`, `_` and `-`, so it can't be taken for an email.
+/// An optional second name to sign in with: 1 to 64 letters, digits, `.`, `_` and `-`, so it can't be taken for an
+/// email.
 struct Username: Hashable, Sendable {
     static let countMax = 64
     static let bytesMax = 256

@@ -28,7 +28,9 @@ struct FieldSchema: Sendable, Equatable {
     /// Parses what an admin sends; throws ``Invalid``.
     init(json: JSON) throws {
         guard case .array(let elements) = json else { throw Invalid("fields", "must be a list") }
-        guard elements.count <= Self.fieldsMax else { throw Invalid("fields", "must be at most \(Self.fieldsMax) fields") }
+        guard elements.count <= Self.fieldsMax else {
+            throw Invalid("fields", "must be at most \(Self.fieldsMax) fields")
+        }
         fields = try elements.enumerated().map { index, element in try Field(json: element, place: "fields[\(index)]") }
         for (index, field) in fields.enumerated() where fields[..<index].contains(where: { $0.name == field.name }) {
             throw Invalid("fields[\(index)].name", "is used twice")
@@ -48,7 +50,8 @@ struct Field: Sendable, Equatable {
     let name: String
     let type: FieldType
     var isRequired = false
-    /// Inclusive: characters of a text, email or url, the value of a number, a date, choices of a multiple select, bytes of a json.
+    /// Inclusive: characters of a text, email or url, the value of a number, a date, choices of a multiple select,
+    /// bytes of a json.
     var min: JSON?
     var max: JSON?
     /// A regular expression that a text must contain a match of; anchor it with `^…$` to bind the whole.
@@ -73,7 +76,10 @@ struct Field: Sendable, Equatable {
         }
         guard !User.reservedKeys.contains(name) else { throw FieldSchema.Invalid("\(place).name", "is reserved") }
         guard let type = members["type"]?.text.flatMap(FieldType.init) else {
-            throw FieldSchema.Invalid("\(place).type", "must be one of: \(FieldType.allCases.map(\.rawValue).joined(separator: ", "))")
+            throw FieldSchema.Invalid(
+                "\(place).type",
+                "must be one of: \(FieldType.allCases.map(\.rawValue).joined(separator: ", "))"
+            )
         }
         self.name = name
         self.type = type
@@ -101,7 +107,8 @@ struct Field: Sendable, Equatable {
             }
             pattern = text
         case "values":
-            guard case .array(let elements) = value, case let texts = elements.compactMap(\.text), texts.count == elements.count,
+            guard case .array(let elements) = value, case let texts = elements.compactMap(\.text),
+                texts.count == elements.count,
                 texts.count <= 200, Set(texts).count == texts.count
             else { throw FieldSchema.Invalid(place, "must be a list of at most 200 different texts") }
             values = texts
@@ -112,7 +119,9 @@ struct Field: Sendable, Equatable {
     private func checkTogether(_ place: String) throws {
         if name == FieldSchema.email && type != .email { throw FieldSchema.Invalid("\(place).type", "must be email") }
         if name == FieldSchema.username && type != .text { throw FieldSchema.Invalid("\(place).type", "must be text") }
-        if (type == .select) == values.isEmpty { throw FieldSchema.Invalid("\(place).values", "must be there for a select, and only for one") }
+        if (type == .select) == values.isEmpty {
+            throw FieldSchema.Invalid("\(place).values", "must be there for a select, and only for one")
+        }
         if isEmptyRange { throw FieldSchema.Invalid("\(place).max", "must not be less than min") }
         if isMultiple && type != .select { throw FieldSchema.Invalid("\(place).multiple", "belongs to a select") }
         if pattern != nil && ![.text, .email, .url].contains(type) {
@@ -125,7 +134,9 @@ struct Field: Sendable, Equatable {
 
     private var isEmptyRange: Bool {
         if let least = min?.double, let most = max?.double { return most < least }
-        guard let least = min?.text.flatMap(Timestamp.init(parsing:)), let most = max?.text.flatMap(Timestamp.init(parsing:)) else {
+        guard let least = min?.text.flatMap(Timestamp.init(parsing:)),
+            let most = max?.text.flatMap(Timestamp.init(parsing:))
+        else {
             return false
         }
         return most < least
@@ -160,7 +171,8 @@ enum FieldType: String, Sendable, CaseIterable {
         case (.bool, _): throw FieldSchema.Invalid(place, "has no meaning for a bool")
         case (.number, .integer), (.number, .number): return value
         case (.date, .string(let text)) where Timestamp(parsing: text) != nil: return value
-        case (.text, .integer(0...)), (.email, .integer(0...)), (.url, .integer(0...)), (.json, .integer(0...)): return value
+        case (.text, .integer(0...)), (.email, .integer(0...)), (.url, .integer(0...)), (.json, .integer(0...)):
+            return value
         case (.select, .integer(0...)): return value
         case (.number, _): throw FieldSchema.Invalid(place, "must be a number")
         case (.date, _): throw FieldSchema.Invalid(place, "must be a date such as 2026-01-31")

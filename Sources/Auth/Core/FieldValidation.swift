@@ -44,7 +44,9 @@ extension Field {
         guard let text = value.text, let date = Timestamp(parsing: text) else {
             return "must be a date such as 2026-01-31 or 2026-01-31T12:00:00Z"
         }
-        if let text = min?.text, let least = Timestamp(parsing: text), date < least { return "must not be before \(text)" }
+        if let text = min?.text, let least = Timestamp(parsing: text), date < least {
+            return "must not be before \(text)"
+        }
         if let text = max?.text, let most = Timestamp(parsing: text), most < date { return "must not be after \(text)" }
         return nil
     }
@@ -52,7 +54,9 @@ extension Field {
     private func selectProblem(_ value: JSON) -> String? {
         let choices = "must be \(isMultiple ? "a list of" : "one of"): \(values.joined(separator: ", "))"
         guard isMultiple else { return value.text.map(values.contains) == true ? nil : choices }
-        guard case .array(let elements) = value, elements.allSatisfy({ $0.text.map(values.contains) == true }) else { return choices }
+        guard case .array(let elements) = value, elements.allSatisfy({ $0.text.map(values.contains) == true }) else {
+            return choices
+        }
         guard Set(elements.compactMap(\.text)).count == elements.count else { return "must not name a choice twice" }
         return countProblem(elements.count, "choices", defaultMax: values.count)
     }

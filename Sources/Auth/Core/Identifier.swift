@@ -1,6 +1,7 @@
 import Storage
 
-/// A lower-case UUID (version 7, RFC 9562) that names one kind of thing: a user's id can't be passed where a session's is meant.
+/// A lower-case UUID (version 7, RFC 9562) that names one kind of thing: a user's id can't be passed where a session's
+/// is meant.
 struct Identifier<Subject>: RawRepresentable, Hashable, Sendable, SQLConvertible, CustomStringConvertible {
     let rawValue: String
 
@@ -10,7 +11,8 @@ struct Identifier<Subject>: RawRepresentable, Hashable, Sendable, SQLConvertible
         guard text.count == 36 else { return nil }
         for (index, byte) in text.enumerated() {
             switch (index, byte) {
-            case (8, UInt8(ascii: "-")), (13, UInt8(ascii: "-")), (18, UInt8(ascii: "-")), (23, UInt8(ascii: "-")): continue
+            case (8, UInt8(ascii: "-")), (13, UInt8(ascii: "-")), (18, UInt8(ascii: "-")), (23, UInt8(ascii: "-")):
+                continue
             case (8, _), (13, _), (18, _), (23, _): return nil
             case (_, UInt8(ascii: "0")...UInt8(ascii: "9")), (_, UInt8(ascii: "a")...UInt8(ascii: "f")): continue
             default: return nil

@@ -1,6 +1,8 @@
 import OrderedCollections
 
-/// A JSON value (RFC 8259). Bodies are decoded once into it, and answers are written from it.
+/// A JSON value (RFC 8259).
+///
+/// Bodies are decoded once into it, and answers are written from it.
 enum JSON: Sendable, Equatable {
     case null
     case bool(Bool)
@@ -75,7 +77,9 @@ extension JSON {
         return String(decoding: bytes, as: UTF8.self)
     }
 
-    /// Appends the compact text. Ours and not `JSONEncoder`'s, since every answer of a hot path is written by it
+    /// Appends the compact text.
+    ///
+    /// Ours and not `JSONEncoder`'s, since every answer of a hot path is written by it
     /// (docs/designs/001-own-router-json-and-jws.md).
     func write(to bytes: inout [UInt8]) {
         switch self {
@@ -103,13 +107,16 @@ extension JSON {
         }
     }
 
-    /// Appends a text in quotes. Runs of bytes that need no escape, as nearly all are, go over together.
+    /// Appends a text in quotes.
+    ///
+    /// Runs of bytes that need no escape, as nearly all are, go over together.
     static func write(_ text: String, to bytes: inout [UInt8]) {
         var text = text
         bytes.append(UInt8(ascii: "\""))
         text.withUTF8 { utf8 in
             var start = 0
-            for (index, byte) in utf8.enumerated() where byte < 0x20 || byte == UInt8(ascii: "\"") || byte == UInt8(ascii: "\\") || byte == 0x7F {
+            for (index, byte) in utf8.enumerated()
+            where byte < 0x20 || byte == UInt8(ascii: "\"") || byte == UInt8(ascii: "\\") || byte == 0x7F {
                 bytes.append(contentsOf: utf8[start..<index])
                 writeEscape(of: byte, to: &bytes)
                 start = index + 1

@@ -1,10 +1,10 @@
 import OrderedCollections
 
-/// Reads one JSON value, strictly by RFC 8259: UTF-8 without a byte order mark, no trailing commas, no lone surrogates, no number
-/// that a double can't hold, no member twice, and no deeper than ``JSON/depthMax``.
+/// Reads one JSON value, strictly by RFC 8259: UTF-8 without a byte order mark, no trailing commas, no lone surrogates,
+/// no number that a double can't hold, no member twice, and no deeper than ``JSON/depthMax``.
 ///
-/// Ours and not `JSONDecoder`: that one guesses UTF-16, takes trailing commas, forgets the order of members, and costs a thrown
-/// error for each type it tries (docs/designs/001-own-router-json-and-jws.md).
+/// Ours and not `JSONDecoder`: that one guesses UTF-16, takes trailing commas, forgets the order of members, and costs
+/// a thrown error for each type it tries (docs/designs/001-own-router-json-and-jws.md).
 struct JSONParser {
     /// Says nothing of the input: it may hold a password.
     struct Malformed: Error {}
@@ -127,7 +127,7 @@ struct JSONParser {
         return code
     }
 
-    /// `-? (0 | [1-9][0-9]*) (. [0-9]+)? ([eE] [+-]? [0-9]+)?`.
+    // -? (0 | [1-9][0-9]*) (. [0-9]+)? ([eE] [+-]? [0-9]+)?
     private mutating func number() throws(Malformed) -> JSON {
         let start = position
         _ = take("-")

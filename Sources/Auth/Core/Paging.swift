@@ -34,7 +34,8 @@ struct PageOf<Element: Sendable>: Sendable {
     func answer(_ json: (Element) -> JSON) -> Answer {
         var answer = Answer.data(.array(elements.map(json)))
         answer.extra = [
-            "page": .integer(Int64(page.number)), "perPage": .integer(Int64(page.size)), "totalItems": .integer(Int64(total)),
+            "page": .integer(Int64(page.number)), "perPage": .integer(Int64(page.size)),
+            "totalItems": .integer(Int64(total)),
             "totalPages": .integer(Int64((total + page.size - 1) / page.size)),
         ]
         return answer

@@ -1,4 +1,6 @@
-/// What a sign-in flow has established: who, by what methods, how strongly, when. Only ``Sessions/begin(_:from:)`` turns it into tokens.
+/// What a sign-in flow has established: who, by what methods, how strongly, when.
+///
+/// Only ``Sessions/begin(_:from:)`` turns it into tokens.
 struct Proof: Sendable {
     let subject: UserID
     /// Authentication method references (RFC 8176), such as `pwd`.

@@ -1,6 +1,8 @@
 import Synchronization
 
-/// Where chance comes from. Flows never ask the system.
+/// Where chance comes from.
+///
+/// Flows never ask the system.
 struct Random: Sendable {
     /// That many unpredictable bytes.
     let bytes: @Sendable (Int) -> [UInt8]

@@ -14,8 +14,9 @@ struct SealingKey: Sendable {
         key = SymmetricKey(data: bytes)
     }
 
-    /// `v1.` and the base64url of nonce, ciphertext and tag. `place` must be given again to open it, so that a sealed value can't
-    /// be moved to another column or row.
+    /// `v1.` and the base64url of nonce, ciphertext and tag.
+    ///
+    /// `place` must be given again to open it, so that a sealed value can't be moved to another column or row.
     func seal(_ plaintext: String, place: String, random: Random) throws -> String {
         let nonce = try AES.GCM.Nonce(data: random.bytes(12))
         let box = try AES.GCM.seal(Array(plaintext.utf8), using: key, nonce: nonce, authenticating: Array(place.utf8))

@@ -6,7 +6,9 @@ struct Secret<Wrapped: Sendable>: Sendable, CustomStringConvertible, CustomDebug
         self.value = value
     }
 
-    /// The value itself. Every call is a place to look at in a review.
+    /// The value itself.
+    ///
+    /// Every call is a place to look at in a review.
     func reveal() -> Wrapped { value }
 
     var description: String { "‹secret›" }

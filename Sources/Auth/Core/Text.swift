@@ -7,7 +7,10 @@ extension StringProtocol {
     /// An absolute URL of http or https with a host, and without user info.
     var isHTTPURL: Bool {
         // `URLComponents` mends what it can; a stored URL must be one as it stands (RFC 3986).
-        guard unicodeScalars.allSatisfy({ $0.value > 0x20 && $0.value < 0x7F && !"\"<>\\^`{|}".unicodeScalars.contains($0) }),
+        guard
+            unicodeScalars.allSatisfy({
+                $0.value > 0x20 && $0.value < 0x7F && !"\"<>\\^`{|}".unicodeScalars.contains($0)
+            }),
             let url = URLComponents(string: String(self))
         else { return false }
         return (url.scheme == "https" || url.scheme == "http") && url.host?.isEmpty == false && url.user == nil

@@ -52,7 +52,8 @@ struct Timestamp: Hashable, Comparable, Sendable, SQLConvertible {
 
     /// Parses `2026-11-22`, or RFC 3339 with seconds, an optional fraction and a zone; nil for anything else.
     init?(parsing text: String) {
-        let pattern = /(\d{4})-(\d{2})-(\d{2})(?:[Tt ](\d{2}):(\d{2}):(\d{2})(?:\.(\d{1,9}))?(?:[Zz]|([+-])(\d{2}):(\d{2})))?/
+        let pattern =
+            /(\d{4})-(\d{2})-(\d{2})(?:[Tt ](\d{2}):(\d{2}):(\d{2})(?:\.(\d{1,9}))?(?:[Zz]|([+-])(\d{2}):(\d{2})))?/
             .asciiOnlyDigits()
         guard let match = text.wholeMatch(of: pattern) else { return nil }
         func number(_ part: Substring?) -> Int64 { part.flatMap { Int64($0) } ?? 0 }
@@ -102,7 +103,9 @@ struct CivilDate: Equatable {
     }
 }
 
-/// Where the time comes from. Flows never ask the system.
+/// Where the time comes from.
+///
+/// Flows never ask the system.
 struct WallClock: Sendable {
     let now: @Sendable () -> Timestamp
 }

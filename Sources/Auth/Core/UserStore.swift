@@ -13,9 +13,13 @@ extension Transaction {
     /// The account that a sign-in name means; an email can't be a username, so there is at most one.
     func user(named name: SignInName, in collection: CollectionID) throws -> User? {
         if let email = name.emailFolded {
-            try one("SELECT * FROM users WHERE collection_id = \(collection) AND email_folded = \(email)").map(User.init)
+            try one("SELECT * FROM users WHERE collection_id = \(collection) AND email_folded = \(email)").map(
+                User.init
+            )
         } else if let username = name.usernameFolded {
-            try one("SELECT * FROM users WHERE collection_id = \(collection) AND username_folded = \(username)").map(User.init)
+            try one("SELECT * FROM users WHERE collection_id = \(collection) AND username_folded = \(username)").map(
+                User.init
+            )
         } else {
             nil
         }
@@ -38,7 +42,9 @@ extension Transaction {
         try putUniqueValues(of: user, schema: schema)
     }
 
-    /// Replaces what can change of a user. Throws like ``insertUser(_:schema:)``.
+    /// Replaces what can change of a user.
+    ///
+    /// Throws like ``insertUser(_:schema:)``.
     func updateUser(_ user: User, schema: FieldSchema) throws {
         announce(Topic.user(user.id))
         try refusingTaken {
@@ -61,7 +67,9 @@ extension Transaction {
         try execute("UPDATE users SET last_login_at = \(now) WHERE id = \(user)")
     }
 
-    /// Removes the account and what belongs to it. Its sessions stay as ended, so that its tokens say why.
+    /// Removes the account and what belongs to it.
+    ///
+    /// Its sessions stay as ended, so that its tokens say why.
     func deleteUser(_ id: UserID, at now: Timestamp) throws -> Bool {
         announce(Topic.user(id))
         try endSessions(of: id, because: .deleted, at: now)
@@ -69,7 +77,9 @@ extension Transaction {
     }
 
     func countUsers(in collection: CollectionID, where condition: SQL = "TRUE") throws -> Int {
-        try one("SELECT count(*) AS count FROM users WHERE collection_id = \(collection) AND \(condition)")?.get("count") ?? 0
+        try one("SELECT count(*) AS count FROM users WHERE collection_id = \(collection) AND \(condition)")?.get(
+            "count"
+        ) ?? 0
     }
 
     /// Oldest first.
@@ -82,7 +92,9 @@ extension Transaction {
         ).map(User.init)
     }
 
-    /// Fills the unique values of a collection anew, after its schema has changed. Throws `value_taken`.
+    /// Fills the unique values of a collection anew, after its schema has changed.
+    ///
+    /// Throws `value_taken`.
     func rebuildUniqueValues(of collection: Collection) throws {
         try execute("DELETE FROM unique_values WHERE collection_id = \(collection.id)")
         guard collection.schema.own.contains(where: \.isUnique) else { return }

@@ -52,8 +52,9 @@ struct AddressRange: Sendable, Equatable {
 
 /// The address of whoever sent a request.
 enum ClientAddress {
-    /// The socket's, unless that is a trusted proxy: then the last address of `X-Forwarded-For` that isn't one. What a client
-    /// wrote there itself stands further left and counts for nothing.
+    /// The socket's, unless that is a trusted proxy: then the last address of `X-Forwarded-For` that isn't one.
+    ///
+    /// What a client wrote there itself stands further left and counts for nothing.
     static func resolve(socket: String, forwardedFor: [String], trusted: [AddressRange]) -> String {
         guard !trusted.isEmpty, trusted.contains(where: { $0.contains(socket) }) else { return socket }
         let hops = forwardedFor.flatMap { $0.split(separator: ",", omittingEmptySubsequences: false).map(\.trimmed) }

@@ -7,10 +7,14 @@ import OrderedCollections
 enum Body {
     static let bytesMax = 1_048_576
 
-    /// The members of the object. Throws `unsupported_media_type`, `too_large`, `malformed`.
+    /// The members of the object.
+    ///
+    /// Throws `unsupported_media_type`, `too_large`, `malformed`.
     static func read(_ request: Request, isFormTypeAccepted: Bool) async throws -> OrderedDictionary<String, JSON> {
         try checkType(request, isFormTypeAccepted)
-        if let length = request.headers[.contentLength].flatMap({ Int($0) }), length > bytesMax { throw AuthError(.tooLarge) }
+        if let length = request.headers[.contentLength].flatMap({ Int($0) }), length > bytesMax {
+            throw AuthError(.tooLarge)
+        }
         let buffer: ByteBuffer
         do {
             buffer = try await request.body.collect(upTo: bytesMax)
@@ -43,9 +47,13 @@ enum Body {
 
     /// What an HTML form sends, each value a text.
     private static func form(_ bytes: [UInt8]) throws -> OrderedDictionary<String, JSON> {
-        guard let text = String(validating: bytes, as: UTF8.self) else { throw AuthError(.malformed, "The form is not UTF-8.") }
+        guard let text = String(validating: bytes, as: UTF8.self) else {
+            throw AuthError(.malformed, "The form is not UTF-8.")
+        }
         return OrderedDictionary(
-            uniqueKeysWithValues: try CanonicalRequest.pairs(text[...]).sorted { $0.key < $1.key }.map { ($0.key, JSON.string($0.value)) }
+            uniqueKeysWithValues: try CanonicalRequest.pairs(text[...]).sorted { $0.key < $1.key }.map {
+                ($0.key, JSON.string($0.value))
+            }
         )
     }
 }

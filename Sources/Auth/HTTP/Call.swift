@@ -33,7 +33,9 @@ struct Call: Sendable {
         self.body = body
     }
 
-    /// Who calls. Throws `unauthenticated` on an open route without a credential.
+    /// Who calls.
+    ///
+    /// Throws `unauthenticated` on an open route without a credential.
     func principal() throws -> Principal {
         guard let signedIn else { throw AuthError(.unauthenticated) }
         return signedIn
@@ -46,7 +48,9 @@ struct Call: Sendable {
 
     func parameter(_ name: String) -> String { parameters[name] ?? "" }
 
-    /// `:id` as a user's. Throws `not_found` for what can't be one.
+    /// `:id` as a user's.
+    ///
+    /// Throws `not_found` for what can't be one.
     func userID() throws -> UserID {
         guard let id = UserID(rawValue: parameter("id")) else { throw AuthError(.notFound) }
         return id
@@ -78,7 +82,9 @@ struct Answer: Sendable {
 
     static func page(_ html: String) -> Answer { Answer(content: .page(html)) }
 
-    static func document(_ json: JSON, cacheSeconds: Int? = nil) -> Answer { Answer(content: .document(json), cacheSeconds: cacheSeconds) }
+    static func document(_ json: JSON, cacheSeconds: Int? = nil) -> Answer {
+        Answer(content: .document(json), cacheSeconds: cacheSeconds)
+    }
 
     /// The body as it is sent.
     var bytes: [UInt8] {
@@ -144,7 +150,8 @@ struct Fields: Sendable {
         }
     }
 
-    mutating func choice<T: RawRepresentable & CaseIterable>(_ key: String, of type: T.Type) -> T? where T.RawValue == String {
+    mutating func choice<T: RawRepresentable & CaseIterable>(_ key: String, of type: T.Type) -> T?
+    where T.RawValue == String {
         guard let text = optionalText(key) else { return nil }
         guard let choice = T(rawValue: text) else {
             refuse(key, "must be one of: \(T.allCases.map(\.rawValue).joined(separator: ", "))")

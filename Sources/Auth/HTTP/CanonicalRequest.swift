@@ -1,7 +1,7 @@
 /// The one form of a request's target that everything decides by: routing, limits, authorization, the log.
 ///
-/// Percent-escapes are decoded once, empty and dot segments removed, the version and the `/users` alias resolved. So no spelling
-/// of a path reaches another decision than its plain form.
+/// Percent-escapes are decoded once, empty and dot segments removed, the version and the `/users` alias resolved. So no
+/// spelling of a path reaches another decision than its plain form.
 struct CanonicalRequest: Sendable {
     let segments: [String]
     let query: [String: String]
@@ -10,11 +10,15 @@ struct CanonicalRequest: Sendable {
 
     /// Throws `malformed` for what isn't a path.
     init(target: String) throws {
-        guard target.utf8.count <= Self.targetBytesMax else { throw AuthError(.malformed, "The request's target is too long.") }
+        guard target.utf8.count <= Self.targetBytesMax else {
+            throw AuthError(.malformed, "The request's target is too long.")
+        }
         let halves = target.split(separator: "?", maxSplits: 1, omittingEmptySubsequences: false)
         var segments: [String] = []
         for raw in Self.withoutOrigin(halves.first ?? "").split(separator: "/") {
-            guard let segment = Self.decode(raw, plusIsSpace: false) else { throw AuthError(.malformed, "The path can't be read.") }
+            guard let segment = Self.decode(raw, plusIsSpace: false) else {
+                throw AuthError(.malformed, "The path can't be read.")
+            }
             switch segment {
             case "", ".": break
             case "..": _ = segments.popLast()
@@ -35,12 +39,15 @@ struct CanonicalRequest: Sendable {
         return target[scheme.upperBound...].drop { $0 != "/" }
     }
 
-    /// The pairs of a query or a form (`application/x-www-form-urlencoded`). Throws `malformed`.
+    /// The pairs of a query or a form (`application/x-www-form-urlencoded`).
+    ///
+    /// Throws `malformed`.
     static func pairs(_ text: Substring) throws -> [String: String] {
         var pairs: [String: String] = [:]
         for pair in text.split(separator: "&") {
             let halves = pair.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
-            guard let key = decode(halves[0], plusIsSpace: true), let value = decode(halves.count > 1 ? halves[1] : "", plusIsSpace: true)
+            guard let key = decode(halves[0], plusIsSpace: true),
+                let value = decode(halves.count > 1 ? halves[1] : "", plusIsSpace: true)
             else { throw AuthError(.malformed, "The query or form can't be read.") }
             // The first one counts; a second can't replace what was decided by it.
             if pairs[key] == nil { pairs[key] = value }
@@ -50,13 +57,17 @@ struct CanonicalRequest: Sendable {
 
     /// Nil for broken escapes, NUL and what isn't UTF-8.
     private static func decode(_ text: Substring, plusIsSpace: Bool) -> String? {
-        guard text.utf8.contains(where: { $0 == UInt8(ascii: "%") || $0 == UInt8(ascii: "+") || $0 == 0 }) else { return String(text) }
+        guard text.utf8.contains(where: { $0 == UInt8(ascii: "%") || $0 == UInt8(ascii: "+") || $0 == 0 }) else {
+            return String(text)
+        }
         var bytes: [UInt8] = []
         var rest = text.utf8[...]
         while let byte = rest.popFirst() {
             switch byte {
             case UInt8(ascii: "%"):
-                guard let high = rest.popFirst().flatMap(value), let low = rest.popFirst().flatMap(value) else { return nil }
+                guard let high = rest.popFirst().flatMap(value), let low = rest.popFirst().flatMap(value) else {
+                    return nil
+                }
                 bytes.append(high << 4 | low)
             case UInt8(ascii: "+") where plusIsSpace: bytes.append(UInt8(ascii: " "))
             default: bytes.append(byte)

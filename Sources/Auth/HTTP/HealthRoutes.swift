@@ -9,16 +9,26 @@ struct HealthRoutes: Sendable {
     var routes: [Route] {
         [
             Route(
-                .get, "/api/health", .open, "The process is alive",
-                limit: .unlimited, gives: .object([.required("status", .text), .required("version", .text)])
+                .get,
+                "/api/health",
+                .open,
+                "The process is alive",
+                limit: .unlimited,
+                gives: .object([.required("status", .text), .required("version", .text)])
             ) { _ in
                 .data(["status": "ok", "version": .string(Version.text)])
             },
             Route(
-                .get, "/api/ready", .open, "The server can take requests: its database answers, and it isn't draining",
-                limit: .unlimited, gives: .object([.required("ready", .flag)])
+                .get,
+                "/api/ready",
+                .open,
+                "The server can take requests: its database answers, and it isn't draining",
+                limit: .unlimited,
+                gives: .object([.required("ready", .flag)])
             ) { _ in
-                guard !readiness.isDraining else { throw AuthError(.unavailable, "The server is shutting down.", retryAfterSeconds: 2) }
+                guard !readiness.isDraining else {
+                    throw AuthError(.unavailable, "The server is shutting down.", retryAfterSeconds: 2)
+                }
                 try await services.db.read { tx in _ = try tx.one("SELECT 1 AS one") }
                 return .data(["ready": true])
             },

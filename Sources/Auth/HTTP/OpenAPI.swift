@@ -13,7 +13,10 @@ struct OpenAPI: Sendable {
         }
         return [
             "openapi": "3.1.0",
-            "info": ["title": "Latchkey", "version": .string(Version.text), "license": ["name": "Apache-2.0", "identifier": "Apache-2.0"]],
+            "info": [
+                "title": "Latchkey", "version": .string(Version.text),
+                "license": ["name": "Apache-2.0", "identifier": "Apache-2.0"],
+            ],
             "servers": [["url": "/"]],
             "security": [["bearer": []], ["basic": []]],
             "paths": .object(paths),
@@ -43,7 +46,9 @@ struct OpenAPI: Sendable {
         operation["responses"] = [
             "200": [
                 "description": "Done",
-                "content": ["application/json": ["schema": ["type": "object", "properties": ["data": route.gives.schema]]]],
+                "content": [
+                    "application/json": ["schema": ["type": "object", "properties": ["data": route.gives.schema]]]
+                ],
             ],
             "default": ["$ref": "#/components/responses/Refusal"],
         ]
@@ -52,17 +57,26 @@ struct OpenAPI: Sendable {
 
     private func parameters(_ route: Route) -> [JSON] {
         let inPath: [JSON] = route.path.split(separator: "/").filter { $0.hasPrefix(":") }.map { segment in
-            ["name": .string(String(segment.dropFirst())), "in": "path", "required": true, "schema": ["type": "string"]]
+            [
+                "name": .string(String(segment.dropFirst())), "in": "path", "required": true,
+                "schema": ["type": "string"],
+            ]
         }
         let inQuery: [JSON] = route.query.map { member in
-            ["name": .string(member.name), "in": "query", "required": .bool(member.isRequired), "schema": member.shape.schema]
+            [
+                "name": .string(member.name), "in": "query", "required": .bool(member.isRequired),
+                "schema": member.shape.schema,
+            ]
         }
         return inPath + inQuery
     }
 
     private static func name(_ route: Route) -> String {
-        let words = route.path.split(separator: "/").dropFirst().map { $0.hasPrefix(":") ? "by_\($0.dropFirst())" : String($0) }
-        return ([route.method.rawValue.lowercased()] + words).joined(separator: "_").replacing("-", with: "_").replacing(".", with: "_")
+        let words = route.path.split(separator: "/").dropFirst().map {
+            $0.hasPrefix(":") ? "by_\($0.dropFirst())" : String($0)
+        }
+        return ([route.method.rawValue.lowercased()] + words).joined(separator: "_").replacing("-", with: "_")
+            .replacing(".", with: "_")
     }
 
     private static let components: JSON = [
@@ -73,14 +87,16 @@ struct OpenAPI: Sendable {
         "schemas": [
             "Record": Shape.object(
                 [
-                    .required("id", .text), .optional("collection", .text), .optional("email", .any), .optional("username", .any),
+                    .required("id", .text), .optional("collection", .text), .optional("email", .any),
+                    .optional("username", .any),
                     .optional("email_verified", .flag), .optional("anonymous", .flag), .optional("created_at", .time),
                     .optional("updated_at", .time),
                 ],
                 others: .any
             ).schema,
             "Refusal": Shape.object([
-                .required("error", .text), .required("code", .text), .optional("details", .map(.text)), .required("request_id", .text),
+                .required("error", .text), .required("code", .text), .optional("details", .map(.text)),
+                .required("request_id", .text),
             ]).schema,
         ],
         "responses": [
@@ -94,6 +110,10 @@ struct OpenAPI: Sendable {
 
 extension JSON {
     init(_ texts: [String: String]) {
-        self = .object(OrderedDictionary(uniqueKeysWithValues: texts.sorted { $0.key < $1.key }.map { ($0.key, .string($0.value)) }))
+        self = .object(
+            OrderedDictionary(
+                uniqueKeysWithValues: texts.sorted { $0.key < $1.key }.map { ($0.key, .string($0.value)) }
+            )
+        )
     }
 }

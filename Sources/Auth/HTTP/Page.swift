@@ -2,7 +2,8 @@ import Crypto
 import Foundation
 import Mustache
 
-/// The frame of every built-in page: no script, no outside resource, one style sheet that the policy names by its digest.
+/// The frame of every built-in page: no script, no outside resource, one style sheet that the policy names by its
+/// digest.
 enum Page {
     /// `body` is HTML; `title` is escaped.
     static func html(title: String, body: String) -> String {

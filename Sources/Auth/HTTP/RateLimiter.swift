@@ -2,8 +2,8 @@ import Synchronization
 
 /// Counts requests by address in this process: a sliding window of two halves, bounded in memory.
 ///
-/// The count of the window before fades out linearly, so no burst passes twice at a boundary. A class, since it counts over
-/// requests.
+/// The count of the window before fades out linearly, so no burst passes twice at a boundary. A class, since it counts
+/// over requests.
 final class RateLimiter: Sendable {
     /// Addresses kept; beyond, the counts of windows that are over go first.
     static let addressesMax = 100_000
@@ -21,7 +21,9 @@ final class RateLimiter: Sendable {
 
     private let counts = Mutex<[Key: Count]>([:])
 
-    /// Nil when the request may pass, else the seconds to wait. A refused request is not counted.
+    /// Nil when the request may pass, else the seconds to wait.
+    ///
+    /// A refused request is not counted.
     func admit(_ address: String, as label: RateRules.Label, by rule: RateRules.Rule, at now: Timestamp) -> Int? {
         let length = Int64(rule.seconds) * 1000
         let window = now.milliseconds / length

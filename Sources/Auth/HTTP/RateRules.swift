@@ -1,5 +1,5 @@
-/// How many requests an address may send: `auth=10/3 *=300/10` is 10 in 3 s to the routes that take credentials, and 300 in 10 s
-/// to the rest.
+/// How many requests an address may send: `auth=10/3 *=300/10` is 10 in 3 s to the routes that take credentials, and
+/// 300 in 10 s to the rest.
 struct RateRules: Sendable, Equatable {
     struct Rule: Sendable, Equatable {
         let count: Int
@@ -25,14 +25,21 @@ struct RateRules: Sendable, Equatable {
         self.general = general
     }
 
-    /// A label that isn't named keeps its standard rule. Nil when a part can't be read.
+    /// A label that isn't named keeps its standard rule.
+    ///
+    /// Nil when a part can't be read.
     init?(parsing text: String) {
         var (auth, general) = (Self.standard.auth, Self.standard.general)
         for part in text.split(whereSeparator: { $0 == " " || $0 == "," }) {
-            guard let match = part.wholeMatch(of: /(auth|\*)=(\d{1,6})\/(\d{1,5})/), let count = Int(match.2), let seconds = Int(match.3),
+            guard let match = part.wholeMatch(of: /(auth|\*)=(\d{1,6})\/(\d{1,5})/), let count = Int(match.2),
+                let seconds = Int(match.3),
                 count > 0, seconds > 0
             else { return nil }
-            if match.1 == "auth" { auth = Rule(count: count, seconds: seconds) } else { general = Rule(count: count, seconds: seconds) }
+            if match.1 == "auth" {
+                auth = Rule(count: count, seconds: seconds)
+            } else {
+                general = Rule(count: count, seconds: seconds)
+            }
         }
         self.init(auth: auth, general: general)
     }

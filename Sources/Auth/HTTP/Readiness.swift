@@ -1,6 +1,8 @@
 import Synchronization
 
-/// Whether the server is on its way down. A class, since it changes once.
+/// Whether the server is on its way down.
+///
+/// A class, since it changes once.
 final class Readiness: Sendable {
     private let draining = Atomic(false)
 

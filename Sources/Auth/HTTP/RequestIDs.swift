@@ -1,6 +1,8 @@
 import Synchronization
 
-/// Names requests, for logs and support: a random start and a count. Unique, not secret. A class, since it counts.
+/// Names requests, for logs and support: a random start and a count.
+///
+/// Unique, not secret. A class, since it counts.
 final class RequestIDs: Sendable {
     private let prefix: String
     private let count = Atomic<UInt64>(0)

@@ -5,8 +5,8 @@ import Synchronization
 
 /// One JSON line a request on standard output, written by a thread of its own: a request never waits for the disk.
 ///
-/// What it holds is decided here: no query, no body, no header but the user agent, no credential. A class, since it gathers
-/// lines.
+/// What it holds is decided here: no query, no body, no header but the user agent, no credential. A class, since it
+/// gathers lines.
 final class RequestLog: Sendable {
     /// Lines beyond are dropped and counted, so that a stuck terminal can't fill the memory.
     static let bytesMax = 8 << 20
@@ -94,7 +94,9 @@ extension Duration {
     }
 }
 
-/// Writes lines to a file descriptor from a thread of its own. A class, since it owns a buffer and a thread.
+/// Writes lines to a file descriptor from a thread of its own.
+///
+/// A class, since it owns a buffer and a thread.
 final class LineWriter: Sendable {
     private struct State {
         var bytes: [UInt8] = []
@@ -146,7 +148,8 @@ final class LineWriter: Sendable {
                 state.dropped = 0
             }
             guard state.dropped > 0 else { return state.bytes }
-            return state.bytes + Array("{\"level\":\"warning\",\"message\":\"\(state.dropped) log lines were dropped\"}\n".utf8)
+            return state.bytes
+                + Array("{\"level\":\"warning\",\"message\":\"\(state.dropped) log lines were dropped\"}\n".utf8)
         }
     }
 }

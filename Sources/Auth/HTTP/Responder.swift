@@ -4,8 +4,8 @@ import NIOCore
 import NIOHTTP1
 import OrderedCollections
 
-/// Every request goes through here, in this order: canonical form, limits, route, collection, credential, guard, feature, body,
-/// handler; then the headers that every answer has, and the log.
+/// Every request goes through here, in this order: canonical form, limits, route, collection, credential, guard,
+/// feature, body, handler; then the headers that every answer has, and the log.
 struct Responder: HTTPResponder {
     typealias Context = AppContext
 
@@ -86,7 +86,10 @@ struct Responder: HTTPResponder {
         trail.principal = principal
         try route.admit(principal, collection: collection, parameters: parameters)
         if let feature = route.feature, !settings.isOn(feature) {
-            throw AuthError(.featureDisabled, "\(feature.title) is disabled. An admin can enable it by the setting \(feature.key).")
+            throw AuthError(
+                .featureDisabled,
+                "\(feature.title) is disabled. An admin can enable it by the setting \(feature.key)."
+            )
         }
         let body = route.takes == nil ? [:] : try await Body.read(request, isFormTypeAccepted: route.isFormTypeAccepted)
         return try await route.handler(
@@ -105,7 +108,11 @@ struct Responder: HTTPResponder {
 
     private func client(of request: Request, _ context: AppContext, _ settings: Settings) -> Client {
         let forwarded = settings.trustedProxies.isEmpty ? [] : request.headers[values: .xForwardedFor]
-        let address = ClientAddress.resolve(socket: context.socketAddress, forwardedFor: forwarded, trusted: settings.trustedProxies)
+        let address = ClientAddress.resolve(
+            socket: context.socketAddress,
+            forwardedFor: forwarded,
+            trusted: settings.trustedProxies
+        )
         return Client(address: address, userAgent: request.headers[.userAgent])
     }
 
@@ -127,7 +134,9 @@ struct Responder: HTTPResponder {
 
     private func collection(_ name: String?) async throws -> Collection? {
         guard let name else { return nil }
-        guard let collection = try await services.collections()[name] else { throw AuthError(.notFound, "There is no such collection.") }
+        guard let collection = try await services.collections()[name] else {
+            throw AuthError(.notFound, "There is no such collection.")
+        }
         return collection
     }
 

@@ -25,13 +25,17 @@ extension HTTPField.Name {
     }
 }
 
-/// Which browsers' pages may call. Never with cookies: there are none.
+/// Which browsers' pages may call.
+///
+/// Never with cookies: there are none.
 enum CORS {
     private static let preflightSeconds = "600"
 
     /// The answer to a preflight request (Fetch standard); nil when it isn't one.
     static func preflight(_ request: Request, _ settings: Settings) -> Response? {
-        guard request.method == .options, request.headers[.origin] != nil, request.headers[.accessControlRequestMethod] != nil else { return nil }
+        guard request.method == .options, request.headers[.origin] != nil,
+            request.headers[.accessControlRequestMethod] != nil
+        else { return nil }
         var headers = HTTPFields()
         headers[.accessControlAllowMethods] = "GET, POST, PUT, PATCH, DELETE"
         headers[.accessControlAllowHeaders] = "Authorization, Content-Type"

@@ -1,9 +1,11 @@
 import HTTPTypes
 
-/// One operation of the API: what it takes, who may call it, what it does. There is no route without a guard.
+/// One operation of the API: what it takes, who may call it, what it does.
 ///
-/// Everything before the handler is the same for all, in the order of contract §1: route and collection (404), credential (401,
-/// 403), feature flag (422), body (415, 413, 400, 422).
+/// There is no route without a guard.
+///
+/// Everything before the handler is the same for all, in the order of contract §1: route and collection (404),
+/// credential (401, 403), feature flag (422), body (415, 413, 400, 422).
 struct Route: Sendable {
     typealias Handler = @Sendable (Call) async throws -> Answer
 
@@ -15,7 +17,8 @@ struct Route: Sendable {
     let limit: RateRules.Label
     let feature: Feature?
     let takes: Shape?
-    /// Also takes a form, or JSON that is labelled as one: `curl -d` does that by default, and seed 002 shows such a call.
+    /// Also takes a form, or JSON that is labelled as one: `curl -d` does that by default, and seed 002 shows such a
+    /// call.
     let isFormTypeAccepted: Bool
     let query: [Member]
     let gives: Shape
@@ -70,7 +73,8 @@ struct Route: Sendable {
             case .admin: principal.isAdmin
             case .member: principal.collection.id == collection?.id
             case .ownerOrAdmin:
-                principal.isAdmin || principal.collection.id == collection?.id && principal.user.id.rawValue == parameters["id"]
+                principal.isAdmin
+                    || principal.collection.id == collection?.id && principal.user.id.rawValue == parameters["id"]
             }
         guard isAdmitted else { throw AuthError(.forbidden) }
     }

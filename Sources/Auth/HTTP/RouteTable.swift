@@ -1,7 +1,9 @@
 import HTTPTypes
 
-/// Finds the route of a canonical path. Ours and not Hummingbird's router, because that one can't tell a wrong method (405, with
-/// `Allow`) from an unknown path.
+/// Finds the route of a canonical path.
+///
+/// Ours and not Hummingbird's router, because that one can't tell a wrong method (405, with `Allow`) from an unknown
+/// path.
 struct RouteTable: Sendable {
     enum Match: Sendable {
         case found(Route, parameters: [String: String])
@@ -32,7 +34,10 @@ struct RouteTable: Sendable {
                 if segment.hasPrefix(":") {
                     let name = String(segment.dropFirst())
                     let next = node.parameter?.node ?? Node()
-                    precondition(node.parameter.map { $0.name == name } ?? true, "\(route.path): a parameter has two names")
+                    precondition(
+                        node.parameter.map { $0.name == name } ?? true,
+                        "\(route.path): a parameter has two names"
+                    )
                     node.parameter = (name, next)
                     node = next
                 } else {
@@ -55,7 +60,9 @@ struct RouteTable: Sendable {
         )
     }
 
-    /// A literal segment wins over a parameter. HEAD is answered as GET.
+    /// A literal segment wins over a parameter.
+    ///
+    /// HEAD is answered as GET.
     func match(_ method: HTTPRequest.Method, _ segments: [String]) -> Match {
         var parameters: [String: String] = [:]
         guard let routes = Self.find(segments[...], in: root, &parameters) else { return .unknown }
@@ -64,7 +71,9 @@ struct RouteTable: Sendable {
         return .wrongMethod(allowed: (routes.keys + heads).sorted { $0.rawValue < $1.rawValue })
     }
 
-    private static func find(_ segments: ArraySlice<String>, in tree: Tree, _ parameters: inout [String: String]) -> [HTTPRequest.Method: Route]? {
+    private static func find(_ segments: ArraySlice<String>, in tree: Tree, _ parameters: inout [String: String])
+        -> [HTTPRequest.Method: Route]?
+    {
         guard case .node(let literals, let parameter, let routes) = tree else { return nil }
         guard let segment = segments.first else { return routes.isEmpty ? nil : routes }
         if let next = literals[segment], let found = find(segments.dropFirst(), in: next, &parameters) { return found }

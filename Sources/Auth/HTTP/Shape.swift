@@ -30,7 +30,9 @@ indirect enum Shape: Sendable {
 
     private static func object(_ members: [Member], _ others: Shape?) -> JSON {
         var schema: OrderedDictionary<String, JSON> = ["type": "object"]
-        schema["properties"] = .object(OrderedDictionary(uniqueKeysWithValues: members.map { ($0.name, $0.shape.schema) }))
+        schema["properties"] = .object(
+            OrderedDictionary(uniqueKeysWithValues: members.map { ($0.name, $0.shape.schema) })
+        )
         let required = members.filter(\.isRequired).map { JSON.string($0.name) }
         if !required.isEmpty { schema["required"] = .array(required) }
         if let others { schema["additionalProperties"] = others.schema }
@@ -44,6 +46,10 @@ struct Member: Sendable {
     let shape: Shape
     let isRequired: Bool
 
-    static func required(_ name: String, _ shape: Shape) -> Member { Member(name: name, shape: shape, isRequired: true) }
-    static func optional(_ name: String, _ shape: Shape) -> Member { Member(name: name, shape: shape, isRequired: false) }
+    static func required(_ name: String, _ shape: Shape) -> Member {
+        Member(name: name, shape: shape, isRequired: true)
+    }
+    static func optional(_ name: String, _ shape: Shape) -> Member {
+        Member(name: name, shape: shape, isRequired: false)
+    }
 }

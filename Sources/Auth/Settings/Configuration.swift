@@ -3,7 +3,8 @@ import Foundation
 import Logging
 import OrderedCollections
 
-/// What the process is started with: command line over environment over `latchkey.json` in the data directory over defaults.
+/// What the process is started with: command line over environment over `latchkey.json` in the data directory over
+/// defaults.
 ///
 /// Read once. Everything wrong with it is told at once.
 package struct Configuration: Sendable {
@@ -33,10 +34,14 @@ package struct Configuration: Sendable {
         "host", "port", "data_dir", "database_url", "jwt_secret", "jwt_algorithm", "sealing_key", "log_level",
     ]
 
-    /// `overrides` are what the command line gave, by option name. Throws ``Invalid``.
+    /// `overrides` are what the command line gave, by option name.
+    ///
+    /// Throws ``Invalid``.
     package static func load(overrides: [String: String], environment: [String: String]) async throws -> Configuration {
         var problems: [String] = []
-        let directory = [overrides["data_dir"], environment["LATCHKEY_DATA_DIR"]].compactMap(\.self).first { !$0.isEmpty } ?? "./latchkey-data"
+        let directory =
+            [overrides["data_dir"], environment["LATCHKEY_DATA_DIR"]].compactMap(\.self).first { !$0.isEmpty }
+            ?? "./latchkey-data"
         let file = fileValues(directory, &problems)
         let values = ConfigReader(providers: [
             InMemoryProvider(values: keyed(overrides)),
@@ -49,20 +54,30 @@ package struct Configuration: Sendable {
     private static func parse(_ values: ConfigReader, directory: String, problems: [String]) throws -> Configuration {
         var problems = problems
         let port = values.string(forKey: "port").map { Int($0) } ?? 8090
-        if port.map((0...65_535).contains) != true { problems.append("port must be a number from 0 to 65535 (--port, LATCHKEY_PORT or \(fileName)).") }
+        if port.map((0...65_535).contains) != true {
+            problems.append("port must be a number from 0 to 65535 (--port, LATCHKEY_PORT or \(fileName)).")
+        }
         let secret = values.string(forKey: "jwt.secret", isSecret: true)
         if let secret, secret.utf8.count < signingSecretBytesMin || Set(secret.utf8).count < 8 {
-            problems.append("jwt_secret is too weak: give at least \(signingSecretBytesMin) bytes of random text, e.g. from `openssl rand -base64 48`.")
+            problems.append(
+                "jwt_secret is too weak: give at least \(signingSecretBytesMin) bytes of random text, e.g. from `openssl rand -base64 48`."
+            )
         }
         let algorithm = SigningAlgorithm(rawValue: values.string(forKey: "jwt.algorithm", default: "ES256"))
         if algorithm == nil { problems.append("jwt_algorithm must be ES256 or HS256.") }
         let sealingText = values.string(forKey: "sealing.key", isSecret: true)
         let sealing = sealingText.flatMap { Data(base64Encoded: $0) }.map(Array.init)
-        if sealingText != nil && sealing.flatMap({ SealingKey(bytes: $0) }) == nil || sealing.map({ Set($0).count < 8 }) == true {
+        if sealingText != nil && sealing.flatMap({ SealingKey(bytes: $0) }) == nil
+            || sealing.map({ Set($0).count < 8 }) == true
+        {
             problems.append("sealing_key must be 32 random bytes in base64, e.g. from `openssl rand -base64 32`.")
         }
         let level = Logger.Level(rawValue: values.string(forKey: "log.level", default: "info"))
-        if level == nil { problems.append("log_level must be one of: \(Logger.Level.allCases.map(\.rawValue).joined(separator: ", ")).") }
+        if level == nil {
+            problems.append(
+                "log_level must be one of: \(Logger.Level.allCases.map(\.rawValue).joined(separator: ", "))."
+            )
+        }
         if values.string(forKey: "database.url", isSecret: true) != nil {
             problems.append("database_url: this version stores in SQLite in the data directory only.")
         }
@@ -90,10 +105,13 @@ package struct Configuration: Sendable {
         for (key, value) in members {
             switch value {
             case _ where !options.contains(key) || key == "data_dir":
-                problems.append("\(path): \(key) is not an option; there are \(options.filter { $0 != "data_dir" }.joined(separator: ", ")).")
+                problems.append(
+                    "\(path): \(key) is not an option; there are \(options.filter { $0 != "data_dir" }.joined(separator: ", "))."
+                )
             case .string(let text): values[key] = text
             case .integer(let integer): values[key] = String(integer)
-            case .null, .bool, .number, .array, .object: problems.append("\(path): \(key) must be a text or a whole number.")
+            case .null, .bool, .number, .array, .object:
+                problems.append("\(path): \(key) must be a text or a whole number.")
             }
         }
         return values
@@ -102,7 +120,10 @@ package struct Configuration: Sendable {
     private static func keyed(_ values: [String: String]) -> [AbsoluteConfigKey: ConfigValue] {
         Dictionary(
             uniqueKeysWithValues: values.map { option, value in
-                (AbsoluteConfigKey(option.split(separator: "_").map(String.init)), ConfigValue(.string(value), isSecret: true))
+                (
+                    AbsoluteConfigKey(option.split(separator: "_").map(String.init)),
+                    ConfigValue(.string(value), isSecret: true)
+                )
             }
         )
     }

@@ -1,4 +1,6 @@
-/// The settings in force: what the database has, defaults elsewhere. Immutable; a change makes a new one.
+/// The settings in force: what the database has, defaults elsewhere.
+///
+/// Immutable; a change makes a new one.
 struct Settings: Sendable {
     private let stored: [String: String]
     /// Parsed once, since every request needs them.
@@ -11,7 +13,8 @@ struct Settings: Sendable {
     init(stored: [String: String]) {
         self.stored = stored
         func text(_ key: String) -> String { Self.text(key, in: stored) }
-        rateRules = Self.isOn(text("rate_limit.enabled")) ? RateRules(parsing: text("rate_limit.rules")) ?? .standard : nil
+        rateRules =
+            Self.isOn(text("rate_limit.enabled")) ? RateRules(parsing: text("rate_limit.rules")) ?? .standard : nil
         trustedProxies = AddressRange.list(parsing: text("security.trusted_proxies")) ?? []
         let origins = text("cors.origins").split(separator: ",").map { $0.trimmed }
         corsOrigins = origins.contains("*") ? nil : Set(origins)
@@ -21,7 +24,10 @@ struct Settings: Sendable {
 
     func isOn(_ key: String) -> Bool { Self.isOn(text(key)) }
 
-    /// Seconds. `refresh` without a value of its own follows the window of the kind of session, so that shortening that shortens both.
+    /// Seconds.
+    ///
+    /// `refresh` without a value of its own follows the window of the kind of session, so that shortening that shortens
+    /// both.
     func seconds(_ window: Window) -> Int {
         guard let text = stored[window.key] else { return window.defaultSeconds }
         return Self.windowSeconds(text) ?? window.defaultSeconds
@@ -56,18 +62,22 @@ extension SettingDefinition {
         case .flag: ["0", "1", "true", "false"].contains(text) ? nil : "must be 0 or 1"
         case .window: text.utf8.count <= 32 ? nil : "must be a number of seconds"
         case .count(let range):
-            Int(text).map(range.contains) == true ? nil : "must be a whole number from \(range.lowerBound) to \(range.upperBound)"
+            Int(text).map(range.contains) == true
+                ? nil : "must be a whole number from \(range.lowerBound) to \(range.upperBound)"
         case .choice(let choices): choices.contains(text) ? nil : "must be one of: \(choices.joined(separator: ", "))"
         case .text(let bytesMax): text.utf8.count <= bytesMax ? nil : "must be at most \(bytesMax) bytes"
         case .secret: text.utf8.count <= 8192 ? nil : "must be at most 8192 bytes"
         case .httpURL: text.isEmpty || text.isHTTPURL ? nil : "must be an http or https URL"
         case .rateRules: RateRules(parsing: text) != nil ? nil : "must look like \(RateRules.standard.text)"
-        case .addressRanges: AddressRange.list(parsing: text) != nil ? nil : "must be addresses or ranges such as 10.0.0.0/8, ::1"
+        case .addressRanges:
+            AddressRange.list(parsing: text) != nil ? nil : "must be addresses or ranges such as 10.0.0.0/8, ::1"
         case .origins:
             text.split(separator: ",").map(\.trimmed).allSatisfy { $0 == "*" || $0.isHTTPURL && !$0.hasSuffix("/") }
                 ? nil : "must be * or origins such as https://app.example.com"
         case .hosts:
-            text.split(separator: ",").map(\.trimmed).allSatisfy { $0.wholeMatch(of: /[A-Za-z0-9._-]+(:\d{1,5})?|\[[0-9A-Fa-f:.]+\](:\d{1,5})?/) != nil }
+            text.split(separator: ",").map(\.trimmed).allSatisfy {
+                $0.wholeMatch(of: /[A-Za-z0-9._-]+(:\d{1,5})?|\[[0-9A-Fa-f:.]+\](:\d{1,5})?/) != nil
+            }
                 ? nil : "must be a list of host or host:port"
         }
     }
@@ -75,7 +85,8 @@ extension SettingDefinition {
     /// What is odd about a value that is stored all the same.
     func warning(about text: String) -> String? {
         guard case .window = kind, Settings.windowSeconds(text) == nil else { return nil }
-        return "is not between \(Window.secondsMin) and \(Window.secondsMax) seconds: the default of \(defaultValue) is used"
+        return
+            "is not between \(Window.secondsMin) and \(Window.secondsMax) seconds: the default of \(defaultValue) is used"
     }
 
     var isSecret: Bool {

@@ -1,4 +1,6 @@
-/// Every setting that there is: its key, its default, what it takes. `docs/settings.md` is compared with it by a test.
+/// Every setting that there is: its key, its default, what it takes.
+///
+/// `docs/settings.md` is compared with it by a test.
 struct SettingDefinition: Sendable {
     let key: String
     let kind: Kind
@@ -8,7 +10,9 @@ struct SettingDefinition: Sendable {
     enum Kind: Sendable {
         /// `1`/`true` is on, `0`/`false` is off.
         case flag
-        /// Seconds, 60 to 365 days. Another value is stored, warned about, and the default used: a bad window never breaks sign-in.
+        /// Seconds, 60 to 365 days.
+        ///
+        /// Another value is stored, warned about, and the default used: a bad window never breaks sign-in.
         case window
         /// A whole number in the range.
         case count(ClosedRange<Int>)
@@ -82,12 +86,15 @@ enum Window: String, CaseIterable, Sendable {
 
 enum SettingsCatalogue {
     static let providers = [
-        "google", "github", "gitlab", "facebook", "microsoft", "discord", "twitch", "spotify", "linkedin", "slack", "bitbucket",
+        "google", "github", "gitlab", "facebook", "microsoft", "discord", "twitch", "spotify", "linkedin", "slack",
+        "bitbucket",
         "notion", "patreon", "apple", "twitter", "oidc",
     ]
     static let templates = ["verify", "reset", "otp", "email_change", "recover", "notice"]
 
-    /// In the order in which they are shown. Further OIDC instances (`oauth2.oidc-<name>.…`) are known without being listed.
+    /// In the order in which they are shown.
+    ///
+    /// Further OIDC instances (`oauth2.oidc-<name>.…`) are known without being listed.
     static let definitions: [SettingDefinition] = flows + limits + network + mail + oauth2
 
     private static let byKey = Dictionary(uniqueKeysWithValues: definitions.map { ($0.key, $0) })
@@ -109,7 +116,11 @@ enum SettingsCatalogue {
             .init(key: "auth.enumeration_safe", kind: .flag, defaultValue: "0"),
             .init(key: "auth.mfa.required", kind: .choice(["off", "admins", "all"]), defaultValue: "off"),
             .init(key: "auth.mfa.backup_login.enabled", kind: .flag, defaultValue: "1"),
-            .init(key: "auth.recovery.clears_mfa", kind: .choice(["when_codes_spent", "never"]), defaultValue: "when_codes_spent"),
+            .init(
+                key: "auth.recovery.clears_mfa",
+                kind: .choice(["when_codes_spent", "never"]),
+                defaultValue: "when_codes_spent"
+            ),
         ]
 
     private static let limits: [SettingDefinition] = [

@@ -16,7 +16,9 @@ struct SettingsChanges: Sendable {
         let keys = SettingsCatalogue.definitions.map(\.key) + extra
         return OrderedDictionary(
             uniqueKeysWithValues: keys.map { key in
-                guard let setting = byKey[key] else { return (key, SettingsCatalogue.definition(of: key)?.defaultValue ?? "") }
+                guard let setting = byKey[key] else {
+                    return (key, SettingsCatalogue.definition(of: key)?.defaultValue ?? "")
+                }
                 return (key, setting.isSealed ? (setting.value.isEmpty ? "" : Self.mask) : setting.value)
             }
         )
@@ -58,7 +60,9 @@ struct SettingsChanges: Sendable {
     }
 
     private func stored(_ value: String, as definition: SettingDefinition) throws -> StoredSetting {
-        guard definition.isSecret, !value.isEmpty else { return StoredSetting(key: definition.key, value: value, isSealed: definition.isSecret) }
+        guard definition.isSecret, !value.isEmpty else {
+            return StoredSetting(key: definition.key, value: value, isSealed: definition.isSecret)
+        }
         let sealed = try services.sealingKey.seal(value, place: Self.place(definition.key), random: services.random)
         return StoredSetting(key: definition.key, value: sealed, isSealed: true)
     }

@@ -11,8 +11,14 @@ struct SettingsRoutes: Sendable {
                 .data(try await data())
             },
             Route(
-                .patch, "/api/admin/settings", .admin, "Change settings; null goes back to the default",
-                takes: .object([], others: .text), isFormTypeAccepted: true, gives: .map(.text), use: patch
+                .patch,
+                "/api/admin/settings",
+                .admin,
+                "Change settings; null goes back to the default",
+                takes: .object([], others: .text),
+                isFormTypeAccepted: true,
+                gives: .map(.text),
+                use: patch
             ),
         ]
     }

@@ -1,7 +1,9 @@
 import Storage
 
-/// The one store of one-time tokens. Only digests are kept; a token is redeemed by one conditional update, so that of any number
-/// of parallel redemptions exactly one succeeds.
+/// The one store of one-time tokens.
+///
+/// Only digests are kept; a token is redeemed by one conditional update, so that of any number of parallel redemptions
+/// exactly one succeeds.
 enum SingleUsePurpose: String, Sendable, SQLConvertible {
     /// Creating the first admin.
     case setUp = "set_up"

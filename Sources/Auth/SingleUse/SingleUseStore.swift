@@ -1,8 +1,12 @@
 import Storage
 
 extension Transaction {
-    /// Stores a token for a purpose. Earlier ones of the same purpose and subject die with it.
-    func issueOneTimeToken(_ token: OneTimeToken, for purpose: SingleUsePurpose, subject: UserID?, at now: Timestamp) throws {
+    /// Stores a token for a purpose.
+    ///
+    /// Earlier ones of the same purpose and subject die with it.
+    func issueOneTimeToken(_ token: OneTimeToken, for purpose: SingleUsePurpose, subject: UserID?, at now: Timestamp)
+        throws
+    {
         try revokeOneTimeTokens(for: purpose, subject: subject)
         try execute(
             """
@@ -13,10 +17,14 @@ extension Transaction {
     }
 
     func revokeOneTimeTokens(for purpose: SingleUsePurpose, subject: UserID?) throws {
-        try execute("DELETE FROM one_time_tokens WHERE purpose = \(purpose) AND subject_id IS NOT DISTINCT FROM \(subject)")
+        try execute(
+            "DELETE FROM one_time_tokens WHERE purpose = \(purpose) AND subject_id IS NOT DISTINCT FROM \(subject)"
+        )
     }
 
-    /// Whether a redemption would succeed now. Decides nothing: only ``redeemOneTimeToken(_:for:at:)`` does.
+    /// Whether a redemption would succeed now.
+    ///
+    /// Decides nothing: only ``redeemOneTimeToken(_:for:at:)`` does.
     func isLiveOneTimeToken(_ token: OneTimeToken, for purpose: SingleUsePurpose, at now: Timestamp) throws -> Bool {
         try one(
             """

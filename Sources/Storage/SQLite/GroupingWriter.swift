@@ -1,8 +1,10 @@
 import GRDB
 import Synchronization
 
-/// Commits the transactions of many callers together: each runs in a savepoint of its own, one commit (one fsync) makes them
-/// all durable, then all callers go on. Alone, a caller waits for nobody.
+/// Commits the transactions of many callers together: each runs in a savepoint of its own, one commit (one fsync) makes
+/// them all durable, then all callers go on.
+///
+/// Alone, a caller waits for nobody.
 final class GroupingWriter: Sendable {
     /// Bounds how long the callers of one group wait for each other.
     static let groupCountMax = 256
@@ -58,8 +60,11 @@ final class GroupingWriter: Sendable {
                 if write.run(on: db) {
                     done.append(write)
                 } else {
-                    // A full disk or an I/O error may have rolled back everything, savepoint included: then the group is lost.
-                    guard db.isInsideTransaction else { throw DatabaseError.unavailable("the transaction was rolled back") }
+                    // A full disk or an I/O error may have rolled back everything, savepoint included: then the group
+                    // is lost.
+                    guard db.isInsideTransaction else {
+                        throw DatabaseError.unavailable("the transaction was rolled back")
+                    }
                     try db.execute(sql: "ROLLBACK TO one")
                 }
                 try db.execute(sql: "RELEASE one")
@@ -113,7 +118,9 @@ private final class PendingWrite<T: Sendable>: GroupedWrite {
         }
     }
 
-    /// Nothing of the group was stored. A body that had thrown by itself keeps its own error.
+    /// Nothing of the group was stored.
+    ///
+    /// A body that had thrown by itself keeps its own error.
     func fail(_ error: any Error) {
         let own: (any Error)? = state.withLock { state in
             if case .failure(let own) = state.outcome { own } else { nil }

@@ -18,7 +18,9 @@ package final class SQLiteDatabase: Database {
     /// Waiting for another process's write lock gives up after this time.
     static let busySeconds = 5.0
 
-    /// Opens the file, or creates it for this user alone. Throws ``DatabaseError/unavailable(_:)`` when it can't.
+    /// Opens the file, or creates it for this user alone.
+    ///
+    /// Throws ``DatabaseError/unavailable(_:)`` when it can't.
     package init(path: String) throws {
         guard sqlite3_libversion_number() >= 3_040_000 else {
             throw DatabaseError.unavailable("SQLite \(Self.version) is too old: 3.40 or newer is needed.")
@@ -33,11 +35,13 @@ package final class SQLiteDatabase: Database {
         do {
             // The file holds digests and hashes: nobody but its owner may read it. WAL files inherit the mode.
             if !FileManager.default.fileExists(atPath: path) {
-                guard FileManager.default.createFile(atPath: path, contents: nil, attributes: [.posixPermissions: 0o600])
+                guard
+                    FileManager.default.createFile(atPath: path, contents: nil, attributes: [.posixPermissions: 0o600])
                 else { throw DatabaseError.unavailable("can't create \(path)") }
             }
             pool = try DatabasePool(path: path, configuration: configuration)
-            // Not in `prepareDatabase`: a pool sets its writer to NORMAL behind that, which a power cut would make forget commits.
+            // Not in `prepareDatabase`: a pool sets its writer to NORMAL behind that, which a power cut would make
+            // forget commits.
             try pool.writeWithoutTransaction { db in try db.execute(sql: "PRAGMA synchronous = FULL") }
         } catch let error as GRDB.DatabaseError {
             throw DatabaseError(error)
@@ -64,8 +68,8 @@ package final class SQLiteDatabase: Database {
         changes.subscribe(handler)
     }
 
-    /// `PRAGMA data_version` of the writing connection moves only when another connection commits, and within this process no
-    /// other connection writes.
+    /// `PRAGMA data_version` of the writing connection moves only when another connection commits, and within this
+    /// process no other connection writes.
     package func watch() async throws {
         var last: Int64?
         while !Task.isCancelled {
@@ -160,7 +164,8 @@ extension Value {
 }
 
 extension DatabaseError {
-    /// SQLite names the columns of a unique constraint, `users.collection_id, users.email`; ours is `users_collection_id_email`.
+    /// SQLite names the columns of a unique constraint, `users.collection_id, users.email`; ours is
+    /// `users_collection_id_email`.
     init(_ error: GRDB.DatabaseError) {
         let message = error.message ?? "no message"
         switch error.extendedResultCode {
@@ -172,7 +177,8 @@ extension DatabaseError {
         default:
             switch error.resultCode {
             case .SQLITE_CONSTRAINT: self = .constraint(message)
-            case .SQLITE_BUSY, .SQLITE_LOCKED, .SQLITE_FULL, .SQLITE_IOERR, .SQLITE_CANTOPEN, .SQLITE_READONLY, .SQLITE_NOMEM:
+            case .SQLITE_BUSY, .SQLITE_LOCKED, .SQLITE_FULL, .SQLITE_IOERR, .SQLITE_CANTOPEN, .SQLITE_READONLY,
+                .SQLITE_NOMEM:
                 self = .unavailable(message)
             default: self = .failed("\(error.extendedResultCode.rawValue): \(message)")
             }

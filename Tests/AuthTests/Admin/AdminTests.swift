@@ -12,7 +12,8 @@ import Testing
         #expect(try await server.get("/api/admin/setup/status").data() == ["has_admin": false])
         func setUp(_ token: String, _ password: String = TestServer.password) async throws -> Reply {
             try await server.post(
-                "/api/admin/setup", ["email": "root@example.org", "password": .string(password), "setup_token": .string(token)]
+                "/api/admin/setup",
+                ["email": "root@example.org", "password": .string(password), "setup_token": .string(token)]
             )
         }
         // Each print kills the one before.
@@ -38,7 +39,10 @@ import Testing
                 group.addTask {
                     try await server.post(
                         "/api/admin/setup",
-                        ["email": .string("root\(number)@example.org"), "password": .string(TestServer.password), "setup_token": .string(token)]
+                        [
+                            "email": .string("root\(number)@example.org"), "password": .string(TestServer.password),
+                            "setup_token": .string(token),
+                        ]
                     ).status
                 }
             }
@@ -53,7 +57,9 @@ import Testing
         let server = try await TestServer(engine)
         let token = try #require(try await server.app.setUp.issueToken()).text
         server.clock.advance(seconds: SingleUsePurpose.setUp.lifetimeSeconds)
-        let body: JSON = ["email": "root@example.org", "password": .string(TestServer.password), "setup_token": .string(token)]
+        let body: JSON = [
+            "email": "root@example.org", "password": .string(TestServer.password), "setup_token": .string(token),
+        ]
         #expect(try await server.post("/api/admin/setup", body).code == "invalid_one_time_token")
         #expect(try await server.users() == 0)
     }
@@ -69,7 +75,10 @@ import Testing
         func submit(_ password: String) async throws -> Reply {
             let form = "email=root%40example.org&password=\(password)&setup_token=\(token)"
             return try await server.send(
-                .post, "/setup", headers: [.contentType: "application/x-www-form-urlencoded"], raw: Array(form.utf8)
+                .post,
+                "/setup",
+                headers: [.contentType: "application/x-www-form-urlencoded"],
+                raw: Array(form.utf8)
             )
         }
         let refused = try await submit("short")
@@ -93,7 +102,10 @@ import Testing
             let forbidden = try await server.send(route.method, path, [:], token: user)
             #expect((forbidden.status, forbidden.code) == (403, "forbidden"), "\(route.method) \(path)")
             let unauthenticated = try await server.send(route.method, path, [:])
-            #expect((unauthenticated.status, unauthenticated.code) == (401, "unauthenticated"), "\(route.method) \(path)")
+            #expect(
+                (unauthenticated.status, unauthenticated.code) == (401, "unauthenticated"),
+                "\(route.method) \(path)"
+            )
             #expect(unauthenticated.headers[.wwwAuthenticate] == #"Bearer realm="latchkey""#)
         }
     }
@@ -106,12 +118,17 @@ import Testing
         let admins = "/api/admin/admins"
         #expect(try await server.send(.delete, "\(admins)/\(own)", token: admin).status == 409)
         #expect(try await server.send(.delete, "/api/records/_admins/\(own)", token: admin).code == "last_admin")
-        #expect(try await server.send(.patch, "\(admins)/\(own)", ["status": "suspended"], token: admin).code == "last_admin")
+        #expect(
+            try await server.send(.patch, "\(admins)/\(own)", ["status": "suspended"], token: admin).code
+                == "last_admin"
+        )
         let second: JSON = ["email": "two@example.org", "password": .string(TestServer.password)]
         let other = try await server.post(admins, second, token: admin).data()["id"]?.text ?? ""
         #expect(try await server.send(.delete, "\(admins)/\(own)", token: admin).status == 409)
         #expect(try await server.send(.delete, "\(admins)/\(other)", token: admin).status == 200)
-        #expect(try await server.post(admins, ["email": "x@example.org", "kind": "system"], token: admin).status == 422)
+        #expect(
+            try await server.post(admins, ["email": "x@example.org", "kind": "system"], token: admin).status == 422
+        )
     }
 
     @Test(arguments: Engine.available)
@@ -138,9 +155,14 @@ import Testing
         #expect(job["kind"] == "system")
         #expect(job["email"] == .null)
         #expect(try await server.post(users, ["kind": "system", "password": "secret123"], token: admin).status == 422)
-        #expect(try await server.post(users, ["kind": "robot"], token: admin).details?["kind"] == "must be one of: human, system")
+        #expect(
+            try await server.post(users, ["kind": "robot"], token: admin).details?["kind"]
+                == "must be one of: human, system"
+        )
         #expect(try await server.post(users, ["email": "a@b.org"], token: admin).details == ["password": "is required"])
-        let human: JSON = ["email": "ada@example.org", "password": .string(TestServer.password), "email_verified": true]
+        let human: JSON = [
+            "email": "ada@example.org", "password": .string(TestServer.password), "email_verified": true,
+        ]
         let ada = try await server.post(users, human, token: admin).data()
         #expect(ada["email_verified"] == true)
         let token = try await server.signIn("ada@example.org")

@@ -11,22 +11,38 @@ import Testing
         let server = try await TestServer(engine)
         let admin = try await server.admin()
         let fields: JSON = [["name": "plan", "type": "select", "values": ["free", "pro"], "required": true]]
-        let made = try await server.post("/api/collections", ["name": "clients", "type": "auth", "fields": fields], token: admin).data()
+        let made = try await server.post(
+            "/api/collections",
+            ["name": "clients", "type": "auth", "fields": fields],
+            token: admin
+        ).data()
         let id = made["id"]?.text ?? ""
         #expect(try await server.get("/api/collections/\(id)", token: admin).data() == made)
         #expect(try await server.get("/api/collections/clients", token: admin).data() == made)
         let body: JSON = ["email": "ada@example.org", "password": .string(TestServer.password), "plan": "pro"]
         #expect(try await server.post("/api/auth/\(id)/register", body).data()["collection"] == "clients")
         // What was read can be sent back.
-        let renamed = try await server.send(.patch, "/api/collections/\(id)", made.with("name", "members"), token: admin)
+        let renamed = try await server.send(
+            .patch,
+            "/api/collections/\(id)",
+            made.with("name", "members"),
+            token: admin
+        )
         #expect(try renamed.data()["name"] == "members")
         #expect(try await server.post("/api/auth/clients/login", body).code == "not_found")
-        let token = try await server.post("/api/auth/members/login", ["email": "ada@example.org", "password": .string(TestServer.password)]).data()["token"]?.text
+        let token = try await server.post(
+            "/api/auth/members/login",
+            ["email": "ada@example.org", "password": .string(TestServer.password)]
+        ).data()["token"]?.text
         #expect(try await server.get("/api/collections", token: admin).json["totalItems"] == 3)
         #expect(try await server.send(.delete, "/api/collections/members", token: admin).data() == ["deleted": true])
         #expect(try await server.get("/api/auth/me", token: token).details == ["reason": "deleted"])
         #expect(try await server.get("/api/collections/members", token: admin).status == 404)
-        #expect(try await server.audit().filter { $0.hasPrefix("collection.") } == ["collection.created", "collection.updated", "collection.deleted"])
+        #expect(
+            try await server.audit().filter { $0.hasPrefix("collection.") } == [
+                "collection.created", "collection.updated", "collection.deleted",
+            ]
+        )
     }
 
     @Test(arguments: Engine.available)
@@ -34,15 +50,21 @@ import Testing
         let server = try await TestServer(engine)
         let admin = try await server.admin()
         let wrong: [(JSON, String)] = [
-            ([:], "name"), (["name": ""], "name"), (["name": "a b"], "name"), (["name": "me"], "name"), (["name": "_x"], "name"),
+            ([:], "name"), (["name": ""], "name"), (["name": "a b"], "name"), (["name": "me"], "name"),
+            (["name": "_x"], "name"),
             (["name": 5], "name"), (["name": "x", "type": "base"], "type"), (["name": "x", "fields": [:]], "fields"),
-            (["name": "x", "fields": [5]], "fields[0]"), (["name": "x", "fields": [["name": "id", "type": "text"]]], "fields[0].name"),
+            (["name": "x", "fields": [5]], "fields[0]"),
+            (["name": "x", "fields": [["name": "id", "type": "text"]]], "fields[0].name"),
             (["name": "x", "fields": [["name": "a", "type": "blob"]]], "fields[0].type"),
             (["name": "x", "fields": [["name": "a", "type": "text", "pattern": "("]]], "fields[0].pattern"),
             (["name": "x", "fields": [["name": "a", "type": "text", "min": 5, "max": 2]]], "fields[0].max"),
-            (["name": "x", "fields": [["name": "a", "type": "text"], ["name": "a", "type": "text"]]], "fields[1].name"),
+            (
+                ["name": "x", "fields": [["name": "a", "type": "text"], ["name": "a", "type": "text"]]],
+                "fields[1].name"
+            ),
             (["name": "x", "fields": [["name": "a", "type": "select"]]], "fields[0].values"),
-            (["name": "x", "options": ["registration": "yes"]], "options.registration"), (["name": "x", "colour": 1], "colour"),
+            (["name": "x", "options": ["registration": "yes"]], "options.registration"),
+            (["name": "x", "colour": 1], "colour"),
             (["name": "x", "id": "1"], "id"),
         ]
         for (body, place) in wrong {
@@ -52,7 +74,10 @@ import Testing
         }
         #expect(try await server.post("/api/collections", ["name": "users"], token: admin).code == "name_taken")
         #expect(try await server.send(.delete, "/api/collections/_admins", token: admin).code == "built_in")
-        #expect(try await server.send(.patch, "/api/collections/_admins", ["name": "staff"], token: admin).code == "built_in")
+        #expect(
+            try await server.send(.patch, "/api/collections/_admins", ["name": "staff"], token: admin).code
+                == "built_in"
+        )
         #expect(try await server.count("SELECT count(*) AS count FROM collections") == 2)
     }
 
@@ -70,7 +95,9 @@ import Testing
         let id = try await server.get("/api/auth/me", token: eve).data()["id"]?.text ?? ""
         _ = try await server.send(.patch, "/api/records/users/\(id)", ["badge": "2"], token: eve).data()
         _ = try await server.send(.patch, "/api/collections/users", unique, token: admin).data()
-        #expect(try await server.send(.patch, "/api/records/users/\(id)", ["badge": "1"], token: eve).code == "value_taken")
+        #expect(
+            try await server.send(.patch, "/api/records/users/\(id)", ["badge": "1"], token: eve).code == "value_taken"
+        )
         #expect(try await server.send(.patch, "/api/records/users/\(id)", ["badge": "3"], token: eve).status == 200)
         #expect(try await server.count("SELECT count(*) AS count FROM unique_values") == 2)
     }

@@ -15,7 +15,9 @@ import Testing
 
     init() throws {
         let root = Repository.path("Sources")
-        let files = FileManager.default.enumerator(atPath: root)?.compactMap { $0 as? String }.filter { $0.hasSuffix(".swift") } ?? []
+        let files =
+            FileManager.default.enumerator(atPath: root)?.compactMap { $0 as? String }.filter { $0.hasSuffix(".swift") }
+            ?? []
         sources = try files.map { path in
             let text = try String(contentsOfFile: root + "/" + path, encoding: .utf8)
             return Source(path: path, lines: text.split(separator: "\n", omittingEmptySubsequences: false).map { $0 })
@@ -31,7 +33,10 @@ import Testing
 
     @Test func `SQL stands in stores, the schema and the storage engine only`() {
         let words = ["SELECT ", "INSERT INTO ", "UPDATE ", "DELETE FROM ", "CREATE TABLE"]
-        for source in sources where !source.path.hasPrefix("Storage/") && !source.path.contains("/Schema/") && !source.name.hasSuffix("Store.swift") {
+        for source in sources
+        where !source.path.hasPrefix("Storage/") && !source.path.contains("/Schema/")
+            && !source.name.hasSuffix("Store.swift")
+        {
             // A filter and a health check make one condition each.
             if source.name == "RecordFilter.swift" || source.name == "HealthRoutes.swift" { continue }
             for line in source.code { #expect(!words.contains { line.contains($0) }, "\(source.path): \(line)") }
@@ -41,13 +46,20 @@ import Testing
     @Test func `routes hold no SQL, time or chance`() {
         for source in sources where source.name.hasSuffix("Routes.swift") && source.name != "HealthRoutes.swift" {
             for line in source.code {
-                #expect(!line.contains("db.write") && !line.contains("db.read") && !line.contains("clock.now()") && !line.contains("random.bytes"), "\(source.path): \(line)")
+                #expect(
+                    !line.contains("db.write") && !line.contains("db.read") && !line.contains("clock.now()")
+                        && !line.contains("random.bytes"),
+                    "\(source.path): \(line)"
+                )
             }
         }
     }
 
     @Test func `time and chance come from the services`() {
-        let banned = ["Date()", "Date.now", "UUID()", ".random(", "Task.sleep", " print(", "try!", "as!", "fatalError", "@unchecked", "nonisolated(unsafe)"]
+        let banned = [
+            "Date()", "Date.now", "UUID()", ".random(", "Task.sleep", " print(", "try!", "as!", "fatalError",
+            "@unchecked", "nonisolated(unsafe)",
+        ]
         let allowed: Set<String> = [
             "Auth/Installation.swift Date()",  // where the clock of the services is made
             "Auth/Sweeper.swift Task.sleep", "Storage/SQLite/SQLiteDatabase.swift Task.sleep",
@@ -78,9 +90,14 @@ import Testing
     @Test func `every flow has its parts, its page and its tests`() throws {
         let flows = try FileManager.default.contentsOfDirectory(atPath: Repository.path("Sources/Auth/Flows"))
         for flow in flows {
-            let files = try FileManager.default.contentsOfDirectory(atPath: Repository.path("Sources/Auth/Flows/\(flow)"))
+            let files = try FileManager.default.contentsOfDirectory(
+                atPath: Repository.path("Sources/Auth/Flows/\(flow)")
+            )
             #expect(files.contains { $0.hasSuffix("Routes.swift") }, "\(flow)")
-            #expect(FileManager.default.fileExists(atPath: Repository.path("docs/flows/\(flow.lowercased()).md")), "\(flow)")
+            #expect(
+                FileManager.default.fileExists(atPath: Repository.path("docs/flows/\(flow.lowercased()).md")),
+                "\(flow)"
+            )
             #expect(FileManager.default.fileExists(atPath: Repository.path("Tests/AuthTests/Flows/\(flow)")), "\(flow)")
         }
     }

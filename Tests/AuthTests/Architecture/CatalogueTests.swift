@@ -6,7 +6,9 @@ import Testing
 
 @testable import Auth
 
-/// Documents and golden files against what the code says. `LATCHKEY_UPDATE_GOLDEN=1` writes the golden files anew.
+/// Documents and golden files against what the code says.
+///
+/// `LATCHKEY_UPDATE_GOLDEN=1` writes the golden files anew.
 @Suite struct CatalogueTests {
     @Test func `docs/errors.md lists every code with its status, and no other`() throws {
         let documented = try rows("docs/errors.md", columns: 2).map { "\($0[0]) \($0[1])" }
@@ -23,7 +25,9 @@ import Testing
     }
 
     @Test func `docs/audit.md lists every event, and no other`() throws {
-        #expect(try rows("docs/audit.md", columns: 1).map { $0[0] }.sorted() == AuditEvent.allCases.map(\.rawValue).sorted())
+        #expect(
+            try rows("docs/audit.md", columns: 1).map { $0[0] }.sorted() == AuditEvent.allCases.map(\.rawValue).sorted()
+        )
     }
 
     @Test func `the golden file lists every route with its guard`() async throws {
@@ -33,7 +37,9 @@ import Testing
     }
 
     @Test func `the golden file holds the schema`() async throws {
-        let path = FileManager.default.temporaryDirectory.path + "/latchkey-schema-" + Hex.encode(Random.system.bytes(8)) + ".db"
+        let path =
+            FileManager.default.temporaryDirectory.path + "/latchkey-schema-" + Hex.encode(Random.system.bytes(8))
+            + ".db"
         let db = try SQLiteDatabase(path: path)
         try await db.migrate(Schema.migrations, at: 0)
         try compare(try await db.schema(), "Tests/Golden/schema.sqlite.sql")
@@ -56,7 +62,9 @@ import Testing
         #expect(documented == Set(server.app.routes.map { "\($0.method.rawValue) \(OpenAPI.template($0.path))" }))
         // The other way: what the document tells is answered by the router.
         for route in server.app.routes {
-            let segments = OpenAPI.template(route.path).replacing("{", with: "").replacing("}", with: "").split(separator: "/").map(String.init)
+            let segments = OpenAPI.template(route.path).replacing("{", with: "").replacing("}", with: "").split(
+                separator: "/"
+            ).map(String.init)
             guard case .found(let found, _) = server.app.responder.table.match(route.method, segments) else {
                 Issue.record("\(route.path) is not found")
                 continue
@@ -68,7 +76,9 @@ import Testing
     private static func family(of key: String) -> String {
         var parts = key.split(separator: ".").map(String.init)
         guard parts.count == 3 else { return key }
-        let specific = ["oauth2.apple.team_id", "oauth2.apple.key_id", "oauth2.apple.private_key", "oauth2.oidc.display_name"]
+        let specific = [
+            "oauth2.apple.team_id", "oauth2.apple.key_id", "oauth2.apple.private_key", "oauth2.oidc.display_name",
+        ]
         if parts[0] == "oauth2", !specific.contains(key) { parts[1] = "<provider>" }
         if parts[0] == "email" { parts[1] = "<template>" }
         return parts.joined(separator: ".")
@@ -76,15 +86,22 @@ import Testing
 
     /// The first cells of the table rows whose first cell is code, without their backticks.
     private func rows(_ path: String, columns: Int) throws -> [[String]] {
-        try String(contentsOfFile: Repository.path(path), encoding: .utf8).split(separator: "\n").filter { $0.hasPrefix("| `") }.map { line in
-            line.split(separator: "|").prefix(columns).map { $0.trimmingCharacters(in: CharacterSet(charactersIn: " `")) }
+        try String(contentsOfFile: Repository.path(path), encoding: .utf8).split(separator: "\n").filter {
+            $0.hasPrefix("| `")
+        }.map { line in
+            line.split(separator: "|").prefix(columns).map {
+                $0.trimmingCharacters(in: CharacterSet(charactersIn: " `"))
+            }
         }
     }
 
     private func compare(_ text: String, _ path: String) throws {
         let file = Repository.path(path)
         if ProcessInfo.processInfo.environment["LATCHKEY_UPDATE_GOLDEN"] == "1" {
-            try FileManager.default.createDirectory(atPath: Repository.path("Tests/Golden"), withIntermediateDirectories: true)
+            try FileManager.default.createDirectory(
+                atPath: Repository.path("Tests/Golden"),
+                withIntermediateDirectories: true
+            )
             try text.write(toFile: file, atomically: true, encoding: .utf8)
         }
         #expect(try String(contentsOfFile: file, encoding: .utf8) == text, "\(path) differs; see CONTRIBUTING.md")

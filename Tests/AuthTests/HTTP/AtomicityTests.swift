@@ -15,38 +15,69 @@ import Testing
 
     private static let operations = [
         Operation(
-            description: "register", method: .post, path: "/api/auth/users/register",
+            description: "register",
+            method: .post,
+            path: "/api/auth/users/register",
             body: ["email": "eve@example.org", "password": "secret123", "badge": "7"]
         ),
         Operation(
-            description: "log in", method: .post, path: "/api/auth/users/login", body: ["email": "ada@example.org", "password": .string(TestServer.password)]
+            description: "log in",
+            method: .post,
+            path: "/api/auth/users/login",
+            body: ["email": "ada@example.org", "password": .string(TestServer.password)]
         ),
         Operation(
-            description: "change the password", method: .post, path: "/api/auth/users/change-password",
+            description: "change the password",
+            method: .post,
+            path: "/api/auth/users/change-password",
             body: ["current_password": .string(TestServer.password), "password": "another good one"]
         ),
         Operation(description: "log out", method: .post, path: "/api/auth/logout", body: nil),
         Operation(description: "end all sessions", method: .delete, path: "/api/auth/sessions?scope=all", body: nil),
         Operation(description: "remove the account", method: .delete, path: "/api/records/users/:self", body: nil),
-        Operation(description: "change the record", method: .patch, path: "/api/records/users/:self", body: ["badge": "8", "email": "x@example.org"]),
+        Operation(
+            description: "change the record",
+            method: .patch,
+            path: "/api/records/users/:self",
+            body: ["badge": "8", "email": "x@example.org"]
+        ),
     ]
 
     /// Every table's rows, but for the failed attempts that are meant to stay.
     private func rows(_ server: TestServer) async throws -> [String] {
         try await server.services.db.read { tx in
             let tables: [(String, [String])] = try [
-                ("users", tx.all("SELECT id, email, data, updated_at FROM users ORDER BY id").map { try "\($0.get("email") as String?) \($0.get("data") as String)" }),
+                (
+                    "users",
+                    tx.all("SELECT id, email, data, updated_at FROM users ORDER BY id").map {
+                        try "\($0.get("email") as String?) \($0.get("data") as String)"
+                    }
+                ),
                 ("secrets", tx.all("SELECT hash FROM secrets ORDER BY id").map { try $0.get("hash") as String }),
-                ("sessions", tx.all("SELECT id, end_reason FROM sessions ORDER BY id").map { try "\($0.get("end_reason") as String?)" }),
-                ("unique", tx.all("SELECT value FROM unique_values ORDER BY value").map { try $0.get("value") as String }),
-                ("audit", tx.all("SELECT action FROM audit_log ORDER BY sequence").map { try $0.get("action") as String }),
+                (
+                    "sessions",
+                    tx.all("SELECT id, end_reason FROM sessions ORDER BY id").map {
+                        try "\($0.get("end_reason") as String?)"
+                    }
+                ),
+                (
+                    "unique",
+                    tx.all("SELECT value FROM unique_values ORDER BY value").map { try $0.get("value") as String }
+                ),
+                (
+                    "audit",
+                    tx.all("SELECT action FROM audit_log ORDER BY sequence").map { try $0.get("action") as String }
+                ),
             ]
             return tables.flatMap { name, rows in rows.map { "\(name): \($0)" } }
         }
     }
 
     @Test(arguments: Engine.available, operations)
-    private func `a statement that fails leaves nothing half-written, whichever it is`(_ engine: Engine, _ operation: Operation) async throws {
+    private func `a statement that fails leaves nothing half-written, whichever it is`(
+        _ engine: Engine,
+        _ operation: Operation
+    ) async throws {
         let server = try await TestServer(engine)
         let admin = try await server.admin()
         let fields: JSON = ["fields": [["name": "badge", "type": "text", "unique": true]]]
@@ -65,7 +96,8 @@ import Testing
                 #expect(try await rows(server) != before)
                 return
             }
-            // Changing a password is two transactions: when the second fails, the password is changed and the answer says nothing false.
+            // Changing a password is two transactions: when the second fails, the password is changed and the answer
+            // says nothing false.
             let after = try await rows(server)
             let isSecondPart = operation.description == "change the password" && after != before
             #expect(reply.status == 500)
@@ -82,12 +114,17 @@ import Testing
         let admin = try await server.admin()
         let before = try await rows(server)
         let bodies: [(String, Int)] = [
-            ("", 400), ("{", 400), (#"{"email":"#, 400), ("[]", 400), ("5", 400), ("null", 400), (#"{"email":"a@b.c","#, 400),
-            (String(repeating: "[", count: 100_000), 400), (String(repeating: #"{"a":"#, count: 5000) + "1" + String(repeating: "}", count: 5000), 400),
+            ("", 400), ("{", 400), (#"{"email":"#, 400), ("[]", 400), ("5", 400), ("null", 400),
+            (#"{"email":"a@b.c","#, 400),
+            (String(repeating: "[", count: 100_000), 400),
+            (String(repeating: #"{"a":"#, count: 5000) + "1" + String(repeating: "}", count: 5000), 400),
             (#"{"email":1e999,"password":"secret123"}"#, 400), (#"{"email":"a@b.cd","password":5}"#, 422),
-            (#"{"email":["a@b.cd"],"password":"secret123"}"#, 422), (#"{"email":"a@b.cd\u0000","password":"secret123"}"#, 422),
-            (#"{"email":"a@b.cd","password":"secret\u0000123"}"#, 422), (#"{"email":"a@b.cd","password":"secret123","x":{"y":"\u0000"}}"#, 422),
-            (#"{"email":"a@b.cd","password":"secret123","\u0000":1}"#, 422), (#"{"email":"a@b.cd\r\nBcc: x@y.zz","password":"secret123"}"#, 422),
+            (#"{"email":["a@b.cd"],"password":"secret123"}"#, 422),
+            (#"{"email":"a@b.cd\u0000","password":"secret123"}"#, 422),
+            (#"{"email":"a@b.cd","password":"secret\u0000123"}"#, 422),
+            (#"{"email":"a@b.cd","password":"secret123","x":{"y":"\u0000"}}"#, 422),
+            (#"{"email":"a@b.cd","password":"secret123","\u0000":1}"#, 422),
+            (#"{"email":"a@b.cd\r\nBcc: x@y.zz","password":"secret123"}"#, 422),
         ]
         for route in ["/api/auth/users/register", "/api/admin/users/users", "/api/admin/admins"] {
             for (body, status) in bodies {
@@ -95,7 +132,12 @@ import Testing
                 #expect(reply.status == status, "\(route) \(body.prefix(60)) \(reply.text)")
                 #expect(reply.code != nil && reply.error != nil && reply.json["request_id"] != nil)
             }
-            let invalid = try await server.send(.post, route, token: admin, raw: [0x7B, 0x22, 0xFF, 0x22, 0x3A, 0x31, 0x7D])
+            let invalid = try await server.send(
+                .post,
+                route,
+                token: admin,
+                raw: [0x7B, 0x22, 0xFF, 0x22, 0x3A, 0x31, 0x7D]
+            )
             #expect(invalid.status == 400)
         }
         #expect(try await rows(server) == before)

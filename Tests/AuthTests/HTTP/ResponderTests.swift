@@ -26,8 +26,15 @@ import Testing
         let server = try await TestServer(engine)
         let user = try await server.signedUp("ada@example.org")
         let junk = Array("{".utf8)
-        func send(_ method: HTTPRequest.Method, _ path: String, token: String? = nil, type: String? = nil, _ raw: [UInt8]) async throws -> Int {
-            try await server.send(method, path, token: token, headers: type.map { [.contentType: $0] } ?? [:], raw: raw).status
+        func send(
+            _ method: HTTPRequest.Method,
+            _ path: String,
+            token: String? = nil,
+            type: String? = nil,
+            _ raw: [UInt8]
+        ) async throws -> Int {
+            try await server.send(method, path, token: token, headers: type.map { [.contentType: $0] } ?? [:], raw: raw)
+                .status
         }
         #expect(try await send(.post, "/api/auth/nowhere/login", junk) == 404)
         #expect(try await send(.post, "/api/collections", junk) == 401)
@@ -45,7 +52,8 @@ import Testing
         let server = try await TestServer(engine)
         let token = try await server.signedUp("ada@example.org")
         for path in [
-            "/api/auth/me", "/api/v1/auth/me", "//api//auth//me", "/api/./auth/me", "/api/auth/me/", "/api/auth/%6de", "/api/%2e/auth/me",
+            "/api/auth/me", "/api/v1/auth/me", "//api//auth//me", "/api/./auth/me", "/api/auth/me/", "/api/auth/%6de",
+            "/api/%2e/auth/me",
             "/api/x/../auth/me", "/api/x/%2e%2e/auth/me", "http://evil.example/api/auth/me", "/api/auth/me?x=1",
         ] {
             #expect(try await server.get(path, token: token).status == 200, "\(path)")
@@ -72,7 +80,9 @@ import Testing
         let server = try await TestServer(engine)
         func origin(_ origin: String, _ method: HTTPRequest.Method = .get) async throws -> Reply {
             try await server.send(
-                method, "/api/auth/me", headers: [.origin: origin, .accessControlRequestMethod: "POST"]
+                method,
+                "/api/auth/me",
+                headers: [.origin: origin, .accessControlRequestMethod: "POST"]
             )
         }
         #expect(try await origin("https://a.example").headers[.accessControlAllowOrigin] == "*")
@@ -90,9 +100,17 @@ import Testing
 
     @Test(arguments: Engine.available)
     func `limits refuse with the time to wait, by address and by kind of route`(_ engine: Engine) async throws {
-        let server = try await TestServer(engine, settings: ["rate_limit.enabled": "1", "rate_limit.rules": "auth=2/3 *=4/10"])
+        let server = try await TestServer(
+            engine,
+            settings: ["rate_limit.enabled": "1", "rate_limit.rules": "auth=2/3 *=4/10"]
+        )
         func login(_ address: String) async throws -> Reply {
-            try await server.send(.post, "/api/auth/users/login", ["email": "x@example.org", "password": "xxxxxxxx"], from: address)
+            try await server.send(
+                .post,
+                "/api/auth/users/login",
+                ["email": "x@example.org", "password": "xxxxxxxx"],
+                from: address
+            )
         }
         for _ in 0..<2 { #expect(try await login("192.0.2.1").status == 401) }
         let refused = try await login("192.0.2.1")
@@ -122,7 +140,9 @@ import Testing
                 from: "10.0.0.1"
             )
             let token = try reply.data()["token"]?.text
-            guard case .array(let sessions) = try await server.get("/api/auth/sessions", token: token).data() else { return nil }
+            guard case .array(let sessions) = try await server.get("/api/auth/sessions", token: token).data() else {
+                return nil
+            }
             return sessions.first { $0["current"] == true }?["ip"]?.text
         }
         #expect(try await address() == "10.0.0.1")
@@ -138,12 +158,16 @@ import Testing
             try await server.send(.get, "/api/auth/me", headers: [.authorization: header]).status
         }
         func basic(_ text: String) -> String { "Basic \(Data(text.utf8).base64EncodedString())" }
-        for good in ["Bearer \(token)", "bearer \(token)", basic("\(token):"), "basic" + basic("\(token):").dropFirst(5)] {
+        for good in [
+            "Bearer \(token)", "bearer \(token)", basic("\(token):"), "basic" + basic("\(token):").dropFirst(5),
+        ] {
             #expect(try await status(good) == 200)
         }
         for bad in [
-            token, "Bearer", "Bearer ", "Bearer  \(token)", "Token \(token)", basic(token), basic("\(token):x"), basic(":\(token)"),
-            basic("x:\(token)"), "Basic \(token)", "Bearer \(token)=", "Bearer \(token.dropLast())", "Bearer \(token.uppercased())", "",
+            token, "Bearer", "Bearer ", "Bearer  \(token)", "Token \(token)", basic(token), basic("\(token):x"),
+            basic(":\(token)"),
+            basic("x:\(token)"), "Basic \(token)", "Bearer \(token)=", "Bearer \(token.dropLast())",
+            "Bearer \(token.uppercased())", "",
         ] {
             #expect(try await status(bad) == 401, "\(bad.prefix(12))")
         }

@@ -42,8 +42,16 @@ import Testing
         let server = try await TestServer(engine)
         let admin = try await server.admin()
         try await server.signUp("ada@example.org")
-        for (text, seconds) in [("59", 604_800), ("60", 60), ("31536000", 31_536_000), ("31536001", 604_800), ("week", 604_800), ("", 604_800)] {
-            let reply = try await server.send(.patch, Self.path, ["auth.user.window_seconds": .string(text)], token: admin)
+        for (text, seconds) in [
+            ("59", 604_800), ("60", 60), ("31536000", 31_536_000), ("31536001", 604_800), ("week", 604_800),
+            ("", 604_800),
+        ] {
+            let reply = try await server.send(
+                .patch,
+                Self.path,
+                ["auth.user.window_seconds": .string(text)],
+                token: admin
+            )
             #expect(try reply.data()["auth.user.window_seconds"] == .string(text))
             let isBad = seconds == 604_800
             #expect((reply.json["warnings"]?["auth.user.window_seconds"] != nil) == isBad, "\(text)")
@@ -58,13 +66,21 @@ import Testing
         let server = try await TestServer(engine)
         let admin = try await server.admin()
         let wrong: [(String, JSON)] = [
-            ("auth.colour", "1"), ("oauth2.nobody.client_id", "x"), ("rate_limit.enabled", "yes"), ("password.min_length", "0"),
-            ("password.min_length", "257"), ("auth.mfa.required", "some"), ("app.url", "ftp://x"), ("rate_limit.rules", "10 per 3"),
-            ("security.trusted_proxies", "10.0.0.0/33"), ("cors.origins", "example.org"), ("smtp.port", "70000"), ("smtp.port", 25),
+            ("auth.colour", "1"), ("oauth2.nobody.client_id", "x"), ("rate_limit.enabled", "yes"),
+            ("password.min_length", "0"),
+            ("password.min_length", "257"), ("auth.mfa.required", "some"), ("app.url", "ftp://x"),
+            ("rate_limit.rules", "10 per 3"),
+            ("security.trusted_proxies", "10.0.0.0/33"), ("cors.origins", "example.org"), ("smtp.port", "70000"),
+            ("smtp.port", 25),
             ("auth.lockout.max_attempts", true), ("outbound.allowed_hosts", "a b"), ("app.url", ["x"]),
         ]
         for (key, value) in wrong {
-            let reply = try await server.send(.patch, Self.path, .object([key: value, "password.blocklist": "0"]), token: admin)
+            let reply = try await server.send(
+                .patch,
+                Self.path,
+                .object([key: value, "password.blocklist": "0"]),
+                token: admin
+            )
             #expect(reply.status == 422, "\(key)")
             #expect(reply.details?[key] != nil)
         }
@@ -75,11 +91,20 @@ import Testing
     func `secrets are sealed at rest and masked, and the mask changes nothing`(_ engine: Engine) async throws {
         let server = try await TestServer(engine)
         let admin = try await server.admin()
-        let reply = try await server.send(.patch, Self.path, ["smtp.pass": "hunter2hunter2", "oauth2.oidc-corp.client_secret": "topsecret"], token: admin)
+        let reply = try await server.send(
+            .patch,
+            Self.path,
+            ["smtp.pass": "hunter2hunter2", "oauth2.oidc-corp.client_secret": "topsecret"],
+            token: admin
+        )
         #expect(try reply.data()["smtp.pass"] == .string(SettingsChanges.mask))
         #expect(try reply.data()["oauth2.oidc-corp.client_secret"] == .string(SettingsChanges.mask))
         #expect(try reply.data()["oauth2.google.client_secret"] == "")
-        #expect(try await server.count("SELECT count(*) AS count FROM settings WHERE value LIKE '%hunter%' OR value LIKE '%topsecret%'") == 0)
+        #expect(
+            try await server.count(
+                "SELECT count(*) AS count FROM settings WHERE value LIKE '%hunter%' OR value LIKE '%topsecret%'"
+            ) == 0
+        )
         #expect(try await server.count("SELECT count(*) AS count FROM audit_log WHERE details LIKE '%hunter%'") == 0)
         _ = try await server.send(.patch, Self.path, ["smtp.pass": .string(SettingsChanges.mask)], token: admin).data()
         #expect(try await server.services.settings().text("smtp.pass") == "hunter2hunter2")
@@ -90,7 +115,15 @@ import Testing
     @Test(arguments: Engine.available)
     func `a feature that is off answers 422 and says how to enable it`(_ engine: Engine) async throws {
         let probes = Feature.allCases.map { feature in
-            Route(.post, "/api/probe/\(feature.rawValue)", .open, "A probe", feature: feature, takes: .object([]), gives: .any) { _ in .data(true) }
+            Route(
+                .post,
+                "/api/probe/\(feature.rawValue)",
+                .open,
+                "A probe",
+                feature: feature,
+                takes: .object([]),
+                gives: .any
+            ) { _ in .data(true) }
         }
         let server = try await TestServer(engine, probes: probes)
         for feature in Feature.allCases {
@@ -102,7 +135,9 @@ import Testing
                 // The flag is judged before the body.
                 let reply = try await server.send(.post, path, raw: Array("{".utf8))
                 #expect(reply.code == (isOn ? "malformed" : "feature_disabled"))
-                #expect(isOn || reply.error?.contains("is disabled") == true && reply.error?.contains(feature.key) == true)
+                #expect(
+                    isOn || reply.error?.contains("is disabled") == true && reply.error?.contains(feature.key) == true
+                )
             }
         }
     }

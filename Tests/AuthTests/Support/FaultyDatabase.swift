@@ -12,7 +12,9 @@ final class FaultyDatabase: Database {
         self.inner = inner
     }
 
-    /// The `number`-th write statement from now on fails, counted from 1; nil ends it. Tells whether an earlier order was reached.
+    /// The `number`-th write statement from now on fails, counted from 1; nil ends it.
+    ///
+    /// Tells whether an earlier order was reached.
     @discardableResult
     func failWrite(_ number: Int?) -> Bool {
         left.withLock { left in
@@ -29,7 +31,10 @@ final class FaultyDatabase: Database {
 
     func write<T: Sendable>(_ body: @escaping @Sendable (Transaction) throws -> T) async throws -> T {
         try await inner.write { tx in
-            let faulty = Transaction(connection: FaultyConnection(inner: tx.connection, database: self), dialect: tx.dialect)
+            let faulty = Transaction(
+                connection: FaultyConnection(inner: tx.connection, database: self),
+                dialect: tx.dialect
+            )
             let value = try body(faulty)
             for topic in faulty.topics { tx.announce(topic) }
             return value

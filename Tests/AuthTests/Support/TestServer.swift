@@ -9,9 +9,11 @@ import Synchronization
 
 @testable import Auth
 
-/// The real application on a fresh database, with a clock and a randomness of the test's own, spoken to by HTTP requests.
+/// The real application on a fresh database, with a clock and a randomness of the test's own, spoken to by HTTP
+/// requests.
 ///
-/// Rate limits are off unless a test turns them on: hundreds of requests come from one address within one frozen second.
+/// Rate limits are off unless a test turns them on: hundreds of requests come from one address within one frozen
+/// second.
 final class TestServer: Sendable {
     let app: App
     let services: Services
@@ -31,7 +33,8 @@ final class TestServer: Sendable {
         settings: [String: String?] = [:],
         probes: [Route] = []
     ) async throws {
-        let directory = FileManager.default.temporaryDirectory.path + "/latchkey-test-" + Hex.encode(Random.system.bytes(8))
+        let directory =
+            FileManager.default.temporaryDirectory.path + "/latchkey-test-" + Hex.encode(Random.system.bytes(8))
         try FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: true)
         clock = ManualClock()
         let clock = clock
@@ -50,7 +53,10 @@ final class TestServer: Sendable {
             signingSecrets: secrets,
             logger: logger
         )
-        let configuration = try await Configuration.load(overrides: ["data_dir": directory, "log_level": "critical"], environment: [:])
+        let configuration = try await Configuration.load(
+            overrides: ["data_dir": directory, "log_level": "critical"],
+            environment: [:]
+        )
         let installation = try await Installation.prepared(configuration, services: services)
         app = App(installation, lines: LineWriter(to: .nullDevice), extraRoutes: probes)
         let standard: [String: String?] = ["rate_limit.enabled": "0"]
@@ -128,7 +134,9 @@ final class TestServer: Sendable {
 
     /// The actions of the audit log in their order.
     func audit() async throws -> [String] {
-        try await services.db.read { tx in try tx.all("SELECT action FROM audit_log ORDER BY sequence").map { try $0.get("action") } }
+        try await services.db.read { tx in
+            try tx.all("SELECT action FROM audit_log ORDER BY sequence").map { try $0.get("action") }
+        }
     }
 
     func count(_ query: SQL) async throws -> Int {

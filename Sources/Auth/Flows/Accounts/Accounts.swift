@@ -6,9 +6,12 @@ struct Accounts: Sendable {
     let services: Services
     let passwords: Passwords
 
-    /// Makes an account for whoever asks, if the collection lets people register. Throws `forbidden`, `validation_failed`,
-    /// `email_taken`, `username_taken`, `value_taken`.
-    func register(_ body: OrderedDictionary<String, JSON>, in collection: Collection, from client: Client) async throws -> User {
+    /// Makes an account for whoever asks, if the collection lets people register.
+    ///
+    /// Throws `forbidden`, `validation_failed`, `email_taken`, `username_taken`, `value_taken`.
+    func register(_ body: OrderedDictionary<String, JSON>, in collection: Collection, from client: Client) async throws
+        -> User
+    {
         guard collection.options.registration && !collection.isAdmins else {
             throw AuthError(.forbidden, "Accounts of this collection are made by admins.")
         }
@@ -16,7 +19,9 @@ struct Accounts: Sendable {
         return try await create(new, body, in: collection, event: .userRegistered) { Actor(id: $0, client: client) }
     }
 
-    /// Makes an admin. `condition` runs first in the transaction and may refuse by throwing.
+    /// Makes an admin.
+    ///
+    /// `condition` runs first in the transaction and may refuse by throwing.
     func createAdmin(
         email: String,
         password: Secret<String>,
@@ -30,8 +35,12 @@ struct Accounts: Sendable {
         return try await create(new, body, in: admins, event: event, unless: condition) { _ in actor }
     }
 
-    /// Makes an account of either kind for somebody else; a system user has no password. Throws like ``register(_:in:from:)``.
-    func create(_ new: NewAccount, _ body: OrderedDictionary<String, JSON>, in collection: Collection, by actor: Actor) async throws -> User {
+    /// Makes an account of either kind for somebody else; a system user has no password.
+    ///
+    /// Throws like ``register(_:in:from:)``.
+    func create(_ new: NewAccount, _ body: OrderedDictionary<String, JSON>, in collection: Collection, by actor: Actor)
+        async throws -> User
+    {
         try await create(new, body, in: collection, event: .userCreated) { _ in actor }
     }
 
@@ -75,7 +84,13 @@ struct Accounts: Sendable {
             try condition(tx, collection.id)
             try tx.insertUser(user, schema: collection.schema)
             if let hashed { try tx.putPassword(hashed, of: user.id, id: secretID, at: now) }
-            try tx.audit(event, by: actor(user.id), on: user.id, details: ["collection": .string(collection.name)], services)
+            try tx.audit(
+                event,
+                by: actor(user.id),
+                on: user.id,
+                details: ["collection": .string(collection.name)],
+                services
+            )
         }
         return user
     }
@@ -95,7 +110,8 @@ struct Accounts: Sendable {
         case (.human, .string(let text)) where !text.isEmpty:
             password = Secret(text)
             problems["password"] =
-                text.utf8.contains(0) ? "must not contain NUL characters" : policy.problem(with: text, email: body["email"]?.text)
+                text.utf8.contains(0)
+                ? "must not contain NUL characters" : policy.problem(with: text, email: body["email"]?.text)
         case (.human, .null), (.human, .string): problems["password"] = "is required"
         case (.human, _): problems["password"] = "must be a text"
         }
@@ -108,9 +124,13 @@ struct Accounts: Sendable {
         }
     }
 
-    /// The account. Throws `not_found`.
+    /// The account.
+    ///
+    /// Throws `not_found`.
     func find(_ id: UserID, in collection: Collection) async throws -> User {
-        guard let user = try await services.db.read({ tx in try tx.user(id, in: collection.id) }) else { throw AuthError(.notFound) }
+        guard let user = try await services.db.read({ tx in try tx.user(id, in: collection.id) }) else {
+            throw AuthError(.notFound)
+        }
         return user
     }
 
@@ -132,8 +152,10 @@ struct Accounts: Sendable {
         var password: Secret<String>?
     }
 
-    /// Changes fields of an account, and as an admin its status, verification and password. Suspension ends its sessions, and so
-    /// does a new password. Throws `not_found`, `validation_failed`, `email_taken`, `username_taken`, `value_taken`.
+    /// Changes fields of an account, and as an admin its status, verification and password.
+    ///
+    /// Suspension ends its sessions, and so does a new password. Throws `not_found`, `validation_failed`,
+    /// `email_taken`, `username_taken`, `value_taken`.
     func change(
         _ id: UserID,
         in collection: Collection,
@@ -143,7 +165,9 @@ struct Accounts: Sendable {
     ) async throws -> User {
         let email = try await find(id, in: collection).email
         let hashed: PasswordHash? =
-            if let password = admin.password { try await passwords.hash(password, email: input.email?.text ?? email) } else { nil }
+            if let password = admin.password {
+                try await passwords.hash(password, email: input.email?.text ?? email)
+            } else { nil }
         let now = services.clock.now()
         let secretID = Identifier<PasswordHash>(at: now, random: services.random)
         return try await services.db.write { [services] tx in
@@ -154,7 +178,13 @@ struct Accounts: Sendable {
             let user = try old.changed(by: input, admin, at: now)
             if collection.isAdmins && user.status != .active { try tx.checkAnotherAdmin(than: id, in: collection.id) }
             try tx.updateUser(user, schema: collection.schema)
-            try tx.audit(.userUpdated, by: actor, on: id, details: ["fields": .array(input.names.map(JSON.string))], services)
+            try tx.audit(
+                .userUpdated,
+                by: actor,
+                on: id,
+                details: ["fields": .array(input.names.map(JSON.string))],
+                services
+            )
             if user.status != old.status {
                 if user.status != .active { try tx.endSessions(of: id, because: .suspended, at: now) }
                 let details: JSON = ["from": .string(old.status.rawValue), "to": .string(user.status.rawValue)]
@@ -169,13 +199,17 @@ struct Accounts: Sendable {
         }
     }
 
-    /// Removes an account. Throws `not_found`, or `last_admin`; an admin is removed by another one.
+    /// Removes an account.
+    ///
+    /// Throws `not_found`, or `last_admin`; an admin is removed by another one.
     func delete(_ id: UserID, in collection: Collection, by actor: Actor) async throws {
         let now = services.clock.now()
         try await services.db.write { [services] tx in
             guard try tx.user(id, in: collection.id) != nil else { throw AuthError(.notFound) }
             if collection.isAdmins {
-                guard actor.id != id else { throw AuthError(.lastAdmin, "You can't remove yourself: another admin can.") }
+                guard actor.id != id else {
+                    throw AuthError(.lastAdmin, "You can't remove yourself: another admin can.")
+                }
                 try tx.checkAnotherAdmin(than: id, in: collection.id)
             }
             _ = try tx.deleteUser(id, at: now)
@@ -215,6 +249,8 @@ extension User {
 extension Transaction {
     /// Throws `last_admin` when nobody but this one could administer the server.
     fileprivate func checkAnotherAdmin(than id: UserID, in admins: CollectionID) throws {
-        guard try countUsers(in: admins, where: "status = 'active' AND id <> \(id)") > 0 else { throw AuthError(.lastAdmin) }
+        guard try countUsers(in: admins, where: "status = 'active' AND id <> \(id)") > 0 else {
+            throw AuthError(.lastAdmin)
+        }
     }
 }

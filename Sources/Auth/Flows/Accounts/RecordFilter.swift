@@ -3,7 +3,8 @@ import Storage
 
 /// The `filter` of a list: conditions joined by `&&`, such as `status = "active" && email ~ "@example.org"`.
 ///
-/// Operators: `=` `!=` `>` `>=` `<` `<=`, and `~` for "contains". A text is in double or single quotes; times are RFC 3339 texts.
+/// Operators: `=` `!=` `>` `>=` `<` `<=`, and `~` for "contains". A text is in double or single quotes; times are RFC
+/// 3339 texts.
 struct RecordFilter: Sendable {
     static let conditionsMax = 10
     static let bytesMax = 2000
@@ -22,14 +23,18 @@ struct RecordFilter: Sendable {
         var rest = text[...]
         repeat {
             let pattern = /\s*([a-z_]+)\s*(!=|>=|<=|=|>|<|~)\s*(?:"([^"]*)"|'([^']*)'|([A-Za-z0-9_.:+-]+))\s*(&&|$)\s*/
-            guard let match = rest.prefixMatch(of: pattern) else { throw Self.refusal("can't be read at “\(rest.prefix(40))”") }
+            guard let match = rest.prefixMatch(of: pattern) else {
+                throw Self.refusal("can't be read at “\(rest.prefix(40))”")
+            }
             let value = match.3 ?? match.4 ?? match.5 ?? ""
             conditions.append(try Self.condition(String(match.1), String(match.2), String(value)))
             rest = rest[match.range.upperBound...]
             guard match.6 == "&&" || rest.isEmpty else { throw Self.refusal("can't be read at “\(rest.prefix(40))”") }
             if match.6 == "&&" && rest.isEmpty { throw Self.refusal("ends in &&") }
         } while !rest.isEmpty
-        guard conditions.count <= Self.conditionsMax else { throw Self.refusal("has more than \(Self.conditionsMax) conditions") }
+        guard conditions.count <= Self.conditionsMax else {
+            throw Self.refusal("has more than \(Self.conditionsMax) conditions")
+        }
         condition = SQL.join(conditions, by: " AND ")
     }
 
@@ -60,7 +65,9 @@ struct RecordFilter: Sendable {
     }
 
     private static func compare(_ column: SQL, _ sign: String, flag: String) throws -> SQL {
-        guard ["true", "false"].contains(flag), ["=", "!="].contains(sign) else { throw refusal("compares a flag with = or != true or false") }
+        guard ["true", "false"].contains(flag), ["=", "!="].contains(sign) else {
+            throw refusal("compares a flag with = or != true or false")
+        }
         return column + (try comparison(sign)) + "\(flag == "true")"
     }
 

@@ -1,7 +1,7 @@
 import OrderedCollections
 
-/// What somebody sends to make or change a record, validated against its collection: the one pipeline of `/register`, the admin's
-/// routes and `PATCH /api/records`.
+/// What somebody sends to make or change a record, validated against its collection: the one pipeline of `/register`,
+/// the admin's routes and `PATCH /api/records`.
 struct RecordInput: Sendable {
     static let dataBytesMax = 65_536
 
@@ -18,8 +18,15 @@ struct RecordInput: Sendable {
         case change
     }
 
-    /// Throws `validation_failed` with a message a field. `handled` are keys that the route deals with itself.
-    init(_ body: OrderedDictionary<String, JSON>, for purpose: Purpose, in collection: Collection, handled: Set<String> = []) throws {
+    /// Throws `validation_failed` with a message a field.
+    ///
+    /// `handled` are keys that the route deals with itself.
+    init(
+        _ body: OrderedDictionary<String, JSON>,
+        for purpose: Purpose,
+        in collection: Collection,
+        handled: Set<String> = []
+    ) throws {
         var problems: [String: String] = [:]
         for (key, value) in body where !handled.contains(key) {
             if User.reservedKeys.contains(key) {
@@ -45,7 +52,9 @@ struct RecordInput: Sendable {
         guard problems.isEmpty else { throw AuthError.validation(problems) }
     }
 
-    /// The record's own fields with these changes. Throws `validation_failed` when they have become too large together.
+    /// The record's own fields with these changes.
+    ///
+    /// Throws `validation_failed` when they have become too large together.
     func applied(to existing: OrderedDictionary<String, JSON>) throws -> OrderedDictionary<String, JSON> {
         var merged = existing
         for (key, value) in data { merged[key] = value == .null ? nil : value }

@@ -7,17 +7,29 @@ struct RecordRoutes: Sendable {
     var routes: [Route] {
         [
             Route(
-                .post, "/api/auth/:col/register", .open, "Make an account",
+                .post,
+                "/api/auth/:col/register",
+                .open,
+                "Make an account",
                 limit: .auth,
-                takes: .object([.required("email", .text), .required("password", .text), .optional("username", .text)], others: .any),
+                takes: .object(
+                    [.required("email", .text), .required("password", .text), .optional("username", .text)],
+                    others: .any
+                ),
                 gives: .record
             ) { call in
                 let collection = try call.collection()
-                return .data(try await accounts.register(call.body, in: collection, from: call.client).record(in: collection))
+                return .data(
+                    try await accounts.register(call.body, in: collection, from: call.client).record(in: collection)
+                )
             },
             Route(
-                .get, "/api/records/:col", .admin, "The records of a collection, oldest first",
-                query: [.optional("page", .integer), .optional("perPage", .integer), .optional("filter", .text)], gives: .list(.record)
+                .get,
+                "/api/records/:col",
+                .admin,
+                "The records of a collection, oldest first",
+                query: [.optional("page", .integer), .optional("perPage", .integer), .optional("filter", .text)],
+                gives: .list(.record)
             ) { call in
                 let collection = try call.collection()
                 let filter = try RecordFilter(parsing: call.query["filter"])
@@ -29,10 +41,21 @@ struct RecordRoutes: Sendable {
                 return .data(try await accounts.find(call.userID(), in: collection).record(in: collection))
             },
             Route(
-                .patch, "/api/records/:col/:id", .ownerOrAdmin, "Change a record",
-                takes: .object([], others: .any), gives: .record, use: change
+                .patch,
+                "/api/records/:col/:id",
+                .ownerOrAdmin,
+                "Change a record",
+                takes: .object([], others: .any),
+                gives: .record,
+                use: change
             ),
-            Route(.delete, "/api/records/:col/:id", .ownerOrAdmin, "Remove an account", gives: .object([.required("deleted", .flag)])) { call in
+            Route(
+                .delete,
+                "/api/records/:col/:id",
+                .ownerOrAdmin,
+                "Remove an account",
+                gives: .object([.required("deleted", .flag)])
+            ) { call in
                 try await accounts.delete(call.userID(), in: call.collection(), by: call.actor)
                 return .data(["deleted": true])
             },
@@ -42,7 +65,8 @@ struct RecordRoutes: Sendable {
     @Sendable private func change(_ call: Call) async throws -> Answer {
         let collection = try call.collection()
         let id = try call.userID()
-        // Which accounts there are is no secret to their owner or an admin; an unknown one is 404 before its body is looked at.
+        // Which accounts there are is no secret to their owner or an admin; an unknown one is 404 before its body is
+        // looked at.
         _ = try await accounts.find(id, in: collection)
         let input = try RecordInput(call.body, for: .change, in: collection)
         return .data(try await accounts.change(id, in: collection, to: input, by: call.actor).record(in: collection))

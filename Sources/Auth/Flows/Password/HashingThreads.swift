@@ -4,10 +4,11 @@ import Synchronization
 
 /// A few threads that do nothing but hash, each with a reused arena of work memory, and a bounded queue before them.
 ///
-/// Memory is bounded by `threads × 19 MiB`. They run at a lower priority than the event loops, so that a storm of sign-ins leaves
-/// everything else fast. A class, since it owns threads.
+/// Memory is bounded by `threads × 19 MiB`. They run at a lower priority than the event loops, so that a storm of
+/// sign-ins leaves everything else fast. A class, since it owns threads.
 final class HashingThreads: Sendable {
-    /// Together about a second of waiting at the rates of `docs/performance.md`; more would outlast a client's patience.
+    /// Together about a second of waiting at the rates of `docs/performance.md`; more would outlast a client's
+    /// patience.
     static let waitingPerThreadMax = 64
     /// An arena is wiped when its thread had nothing to do for so long.
     static let idleSeconds = 2.0
@@ -27,7 +28,9 @@ final class HashingThreads: Sendable {
         }
     }
 
-    /// Runs `job` on one of the threads. Throws `overloaded` at once when the queue is full.
+    /// Runs `job` on one of the threads.
+    ///
+    /// Throws `overloaded` at once when the queue is full.
     func run<T: Sendable>(_ job: @escaping @Sendable () throws -> T) async throws -> T {
         try await withCheckedThrowingContinuation { continuation in
             let isAccepted = waiting.withLock { waiting in

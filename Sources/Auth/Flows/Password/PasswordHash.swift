@@ -1,7 +1,8 @@
 import CArgon2
 import Storage
 
-/// An Argon2id hash of a password (RFC 9106) as libsodium's self-describing text, `$argon2id$v=19$m=19456,t=2,p=1$salt$hash`.
+/// An Argon2id hash of a password (RFC 9106) as libsodium's self-describing text,
+/// `$argon2id$v=19$m=19456,t=2,p=1$salt$hash`.
 struct PasswordHash: RawRepresentable, Sendable, SQLConvertible {
     let rawValue: String
 
@@ -9,8 +10,9 @@ struct PasswordHash: RawRepresentable, Sendable, SQLConvertible {
     static let memoryBytes = 19_456 * 1024
     static let passes: UInt64 = 2
 
-    /// Verified in place of an account's own hash when there is no such account, so that both cost the same. No password matches
-    /// it: its last 32 bytes are not the output of anything.
+    /// Verified in place of an account's own hash when there is no such account, so that both cost the same.
+    ///
+    /// No password matches it: its last 32 bytes are not the output of anything.
     static let dummy = PasswordHash(
         rawValue: "$argon2id$v=19$m=19456,t=2,p=1$bGF0Y2hrZXktZHVtbXktcw$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
     )
@@ -29,7 +31,9 @@ struct PasswordHasher: Sendable {
                 lk_argon2_hash(&text, pointer.baseAddress, pointer.count, PasswordHash.passes, PasswordHash.memoryBytes)
             }
             guard outcome == LK_ARGON2_OK.rawValue else { throw AuthError(.overloaded, retryAfterSeconds: 1) }
-            return PasswordHash(rawValue: String(decoding: text.prefix { $0 != 0 }.map(UInt8.init(bitPattern:)), as: UTF8.self))
+            return PasswordHash(
+                rawValue: String(decoding: text.prefix { $0 != 0 }.map(UInt8.init(bitPattern:)), as: UTF8.self)
+            )
         }
     }
 

@@ -21,12 +21,16 @@ struct PasswordPolicy: Sendable {
         guard password.count >= countMin else { return "must be at least \(countMin) characters" }
         guard refusesCommon else { return nil }
         let folded = password.lowercased()
-        if let email = email?.lowercased(), folded == email || email.split(separator: "@").first.map({ folded == $0 }) == true {
+        if let email = email?.lowercased(),
+            folded == email || email.split(separator: "@").first.map({ folded == $0 }) == true
+        {
             return "must not be your email"
         }
         return Self.common.contains(folded) ? "is one of the most common passwords; choose another" : nil
     }
 
     /// About 3,000 texts, split on first use.
-    private static let common = Set(CommonPasswords.list.description.split(whereSeparator: \.isWhitespace).map(String.init))
+    private static let common = Set(
+        CommonPasswords.list.description.split(whereSeparator: \.isWhitespace).map(String.init)
+    )
 }

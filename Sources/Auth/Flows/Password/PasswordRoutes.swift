@@ -8,27 +8,43 @@ struct PasswordRoutes: Sendable {
     var routes: [Route] {
         [
             Route(
-                .post, "/api/auth/:col/login", .open, "Log in with a password",
-                limit: .auth, takes: Self.credentials, gives: SignIn.shape
+                .post,
+                "/api/auth/:col/login",
+                .open,
+                "Log in with a password",
+                limit: .auth,
+                takes: Self.credentials,
+                gives: SignIn.shape
             ) { call in
                 try await logIn(call, in: try call.collection())
             },
             Route(
-                .post, "/api/admin/auth/login", .open, "Log in as an admin",
-                limit: .auth, takes: Self.credentials, gives: SignIn.shape
+                .post,
+                "/api/admin/auth/login",
+                .open,
+                "Log in as an admin",
+                limit: .auth,
+                takes: Self.credentials,
+                gives: SignIn.shape
             ) { call in
                 try await logIn(call, in: try await call.services.adminsCollection())
             },
             Route(
-                .post, "/api/auth/:col/change-password", .member, "Change one's password; every other session ends",
-                limit: .auth, takes: .object([.required("current_password", .text), .required("password", .text)]), gives: SignIn.shape,
+                .post,
+                "/api/auth/:col/change-password",
+                .member,
+                "Change one's password; every other session ends",
+                limit: .auth,
+                takes: .object([.required("current_password", .text), .required("password", .text)]),
+                gives: SignIn.shape,
                 use: change
             ),
         ]
     }
 
     private static let credentials = Shape.object([
-        .optional("email", .text), .optional("username", .text), .optional("identity", .text), .required("password", .text),
+        .optional("email", .text), .optional("username", .text), .optional("identity", .text),
+        .required("password", .text),
         .optional("token_type", .text),
     ])
 
@@ -69,7 +85,11 @@ extension Fields {
         let names = given.compactMap { kind, key in optionalText(key).map { SignInName(kind: kind, text: $0) } }
         if names.count == 1, let name = names.first { return name }
         if problems.keys.contains(where: { key in given.contains { $0.1 == key } }) == false {
-            refuse("email", names.isEmpty ? "is required (or username, or identity)" : "must be the only one of email, username and identity")
+            refuse(
+                "email",
+                names.isEmpty
+                    ? "is required (or username, or identity)" : "must be the only one of email, username and identity"
+            )
         }
         return SignInName(kind: .identity, text: "")
     }

@@ -7,15 +7,21 @@ struct Passwords: Sendable {
 
     /// Verifies a name and password and starts a session.
     ///
-    /// The answer, its text and the work are the same for an unknown name, a wrong password, a suspended account and a system
-    /// user: `invalid_credentials`. Throws `locked_out` while the account or the address is locked, `overloaded` when too many
-    /// hashes wait.
-    func signIn(_ name: SignInName, _ password: Secret<String>, in collection: Collection, from client: Client) async throws -> SignIn {
+    /// The answer, its text and the work are the same for an unknown name, a wrong password, a suspended account and a
+    /// system user: `invalid_credentials`. Throws `locked_out` while the account or the address is locked, `overloaded`
+    /// when too many hashes wait.
+    func signIn(_ name: SignInName, _ password: Secret<String>, in collection: Collection, from client: Client)
+        async throws -> SignIn
+    {
         let (user, hash) = try await services.db.read { tx in
             let user = try tx.user(named: name, in: collection.id)
             return (user, try user.flatMap { try tx.passwordHash(of: $0.id) })
         }
-        let lockout = Lockout(services: services, account: .init(user: user?.id, name: name, collection: collection.id), client: client)
+        let lockout = Lockout(
+            services: services,
+            account: .init(user: user?.id, name: name, collection: collection.id),
+            client: client
+        )
         try await lockout.check()
         let isRight = try await verify(password, against: hash)
         guard isRight, let user, let hash else {
@@ -27,8 +33,10 @@ struct Passwords: Sendable {
         return try await sessions.begin(proof, in: collection, lockout: lockout, from: client)
     }
 
-    /// Replaces the caller's password, ends every session of theirs (the one that asks too: whoever stole its token is out), and
-    /// starts a new one. Throws `invalid_credentials` for a wrong current password and counts it like a failed sign-in.
+    /// Replaces the caller's password, ends every session of theirs (the one that asks too: whoever stole its token is
+    /// out), and starts a new one.
+    ///
+    /// Throws `invalid_credentials` for a wrong current password and counts it like a failed sign-in.
     func change(
         of principal: Principal,
         from current: Secret<String>,
@@ -60,10 +68,14 @@ struct Passwords: Sendable {
         return try await sessions.begin(proof, in: principal.collection, lockout: lockout, from: client)
     }
 
-    /// The hash of a new password. Throws `validation_failed` when the policy refuses it.
+    /// The hash of a new password.
+    ///
+    /// Throws `validation_failed` when the policy refuses it.
     func hash(_ password: Secret<String>, email: String?, field: String = "password") async throws -> PasswordHash {
         let policy = PasswordPolicy(try await services.settings())
-        if let problem = policy.problem(with: password.reveal(), email: email) { throw AuthError.validation([field: problem]) }
+        if let problem = policy.problem(with: password.reveal(), email: email) {
+            throw AuthError.validation([field: problem])
+        }
         return try await services.hasher.hash(password)
     }
 

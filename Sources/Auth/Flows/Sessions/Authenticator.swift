@@ -2,8 +2,8 @@ import Storage
 
 /// Finds out who a request acts as, from its `Authorization` header.
 ///
-/// Warm, it asks the database nothing: verified tokens, sessions and users come from caches that die with the write that changes
-/// them.
+/// Warm, it asks the database nothing: verified tokens, sessions and users come from caches that die with the write
+/// that changes them.
 struct Authenticator: Sendable {
     let services: Services
     private let tokens: Cache<Digest, SessionClaims>
@@ -15,18 +15,26 @@ struct Authenticator: Sendable {
     init(services: Services) {
         self.services = services
         tokens = Cache(capacity: Self.cachedMax, of: services.db) { topic in topic == Topic.signingKeys ? .all : .none }
-        sessions = Cache(capacity: Self.cachedMax, of: services.db) { topic in Topic.sessionID(topic).map { .one($0) } ?? .none }
-        users = Cache(capacity: Self.cachedMax, of: services.db) { topic in Topic.userID(topic).map { .one($0) } ?? .none }
+        sessions = Cache(capacity: Self.cachedMax, of: services.db) { topic in
+            Topic.sessionID(topic).map { .one($0) } ?? .none
+        }
+        users = Cache(capacity: Self.cachedMax, of: services.db) { topic in
+            Topic.userID(topic).map { .one($0) } ?? .none
+        }
     }
 
-    /// The caller of a route. An open one needs none, and a credential that doesn't hold is no reason to refuse it: whoever's
-    /// session has ended must be able to log in again.
+    /// The caller of a route.
+    ///
+    /// An open one needs none, and a credential that doesn't hold is no reason to refuse it: whoever's session has
+    /// ended must be able to log in again.
     func principal(authorization header: String?, for route: Route) async throws -> Principal? {
         guard route.admits == .open else { return try await principal(authorization: header) }
         return nil
     }
 
-    /// Nil when no credential was sent. Throws `invalid_token`, `token_expired` or `session_ended` for one that doesn't hold.
+    /// Nil when no credential was sent.
+    ///
+    /// Throws `invalid_token`, `token_expired` or `session_ended` for one that doesn't hold.
     private func principal(authorization header: String?) async throws -> Principal? {
         guard let header else { return nil }
         guard let credential = Credential(header: header) else { throw AuthError(.invalidToken) }
@@ -52,7 +60,9 @@ struct Authenticator: Sendable {
             throw AuthError(.sessionEnded, details: ["reason": reason.rawValue])
         }
         guard claims.expiresAt > now else { throw AuthError(.tokenExpired) }
-        let user = try await users.value(for: claims.user) { try await services.db.read { tx in try tx.user(claims.user) } }
+        let user = try await users.value(for: claims.user) {
+            try await services.db.read { tx in try tx.user(claims.user) }
+        }
         guard let user, user.status == .active, user.collectionID == session.collectionID,
             let collection = try await services.collections()[id: user.collectionID]
         else { throw AuthError(.invalidToken) }
@@ -61,7 +71,8 @@ struct Authenticator: Sendable {
     }
 }
 
-/// A credential of the `Authorization` header: `Bearer <token>`, or `Basic base64(<token>:)` as `curl -u "$TOKEN:"` sends it.
+/// A credential of the `Authorization` header: `Bearer <token>`, or `Basic base64(<token>:)` as `curl -u "$TOKEN:"`
+/// sends it.
 struct Credential: Sendable {
     let token: String
 
@@ -71,7 +82,8 @@ struct Credential: Sendable {
         switch parts[0].lowercased() {
         case "bearer": token = String(parts[1])
         case "basic":
-            guard let decoded = Base64.decode(parts[1]).flatMap({ String(validating: $0, as: UTF8.self) }), decoded.hasSuffix(":"),
+            guard let decoded = Base64.decode(parts[1]).flatMap({ String(validating: $0, as: UTF8.self) }),
+                decoded.hasSuffix(":"),
                 !decoded.dropLast().contains(":")
             else { return nil }
             token = String(decoded.dropLast())

@@ -27,7 +27,9 @@ final class LastSeen: Sendable {
         }
     }
 
-    /// Writes what was noted since the last flush. What can't be written is lost: it is a note, not a fact that anything is decided by.
+    /// Writes what was noted since the last flush.
+    ///
+    /// What can't be written is lost: it is a note, not a fact that anything is decided by.
     func flush(to db: any Database) async throws {
         let notes = state.withLock { state in
             defer { state.unwritten = [] }

@@ -1,11 +1,12 @@
 import Storage
 
-/// Slows down guessing: after some failures an account, or an address, is locked for a while. Shared by all nodes, since it lives
-/// in the database.
+/// Slows down guessing: after some failures an account, or an address, is locked for a while.
 ///
-/// An unknown name is locked just like an account, so that a lock tells nothing. A failure is counted when it is known; the check
-/// in the transaction that starts the session makes sure that, of guesses in parallel, none that comes after the last permitted
-/// failure succeeds, even a right one.
+/// Shared by all nodes, since it lives in the database.
+///
+/// An unknown name is locked just like an account, so that a lock tells nothing. A failure is counted when it is known;
+/// the check in the transaction that starts the session makes sure that, of guesses in parallel, none that comes after
+/// the last permitted failure succeeds, even a right one.
 struct Lockout: Sendable {
     /// An address may fail so many times as often as an account.
     static let addressFactor = 10
@@ -62,7 +63,8 @@ struct Lockout: Sendable {
         }
     }
 
-    /// After a success the account's failures are forgotten; the address's are not, or whoever has an account could guess on.
+    /// After a success the account's failures are forgotten; the address's are not, or whoever has an account could
+    /// guess on.
     func forget(in tx: Transaction) throws {
         try tx.forgetFailures(account.key)
     }

@@ -5,7 +5,9 @@ extension Transaction {
         try one("SELECT locked_until FROM lockouts WHERE key = \(key)")?.get("locked_until")
     }
 
-    /// Counts one; failures older than the lock's duration are forgotten. True when this one has locked it.
+    /// Counts one; failures older than the lock's duration are forgotten.
+    ///
+    /// True when this one has locked it.
     func countFailure(_ key: Digest, max: Int, lockSeconds: Int, at now: Timestamp) throws -> Bool {
         let forgotten = now.advanced(bySeconds: -lockSeconds)
         let failures: Int =
@@ -19,7 +21,9 @@ extension Transaction {
                 """
             )?.get("failures") ?? 0
         guard failures >= max else { return false }
-        try execute("UPDATE lockouts SET failures = 0, locked_until = \(now.advanced(bySeconds: lockSeconds)) WHERE key = \(key)")
+        try execute(
+            "UPDATE lockouts SET failures = 0, locked_until = \(now.advanced(bySeconds: lockSeconds)) WHERE key = \(key)"
+        )
         return true
     }
 

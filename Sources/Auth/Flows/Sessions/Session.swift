@@ -1,6 +1,8 @@
 import Storage
 
-/// A signed-in presence. Every token is only a view of one; ending it kills them all.
+/// A signed-in presence.
+///
+/// Every token is only a view of one; ending it kills them all.
 struct Session: Sendable {
     let id: SessionID
     let userID: UserID
@@ -59,7 +61,8 @@ struct Session: Sendable {
     /// As its owner sees it in the list of sessions.
     func json(isCurrent: Bool) -> JSON {
         [
-            "id": .string(id.rawValue), "created_at": createdAt.json, "last_seen_at": lastSeenAt.json, "expires_at": expiresAt.json,
+            "id": .string(id.rawValue), "created_at": createdAt.json, "last_seen_at": lastSeenAt.json,
+            "expires_at": expiresAt.json,
             "ip": .string(client.address), "user_agent": .optional(client.userAgent),
             "amr": .array(methods.map { .string($0.rawValue) }), "current": .bool(isCurrent),
         ]

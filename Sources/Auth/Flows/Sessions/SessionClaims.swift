@@ -1,6 +1,8 @@
 import OrderedCollections
 
-/// The claims of our tokens (contract §2, RFC 7519). `resource` is a file token's alone.
+/// The claims of our tokens (contract §2, RFC 7519).
+///
+/// `resource` is a file token's alone.
 struct SessionClaims: Sendable, Equatable {
     enum Audience: String, Sendable {
         case user

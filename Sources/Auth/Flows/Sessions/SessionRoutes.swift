@@ -9,31 +9,62 @@ struct SessionRoutes: Sendable {
         [
             Route(.get, "/api/auth/me", .signedIn, "Who one is", gives: .record, use: me),
             Route(.get, "/api/admin/auth/me", .admin, "Who one is, as an admin", gives: .record, use: me),
-            Route(.post, "/api/auth/refresh", .signedIn, "Another token of the same session", gives: Self.token, use: refresh),
-            Route(.post, "/api/auth/logout", .signedIn, "End the session; all its tokens die", gives: .object([.required("ok", .flag)])) { call in
+            Route(
+                .post,
+                "/api/auth/refresh",
+                .signedIn,
+                "Another token of the same session",
+                gives: Self.token,
+                use: refresh
+            ),
+            Route(
+                .post,
+                "/api/auth/logout",
+                .signedIn,
+                "End the session; all its tokens die",
+                gives: .object([.required("ok", .flag)])
+            ) { call in
                 let principal = try call.principal()
                 try await sessions.end(principal.session.id, of: principal, because: .logout, from: call.client)
                 return .data(["ok": true])
             },
-            Route(.get, "/api/auth/sessions", .signedIn, "One's live sessions, newest first", gives: .list(.any)) { call in
+            Route(.get, "/api/auth/sessions", .signedIn, "One's live sessions, newest first", gives: .list(.any)) {
+                call in
                 let principal = try call.principal()
                 let live = try await sessions.list(of: principal)
                 return .data(.array(live.map { $0.json(isCurrent: $0.id == principal.session.id) }))
             },
-            Route(.delete, "/api/auth/sessions/:id", .signedIn, "End one of one's sessions", gives: .object([.required("ok", .flag)])) { call in
+            Route(
+                .delete,
+                "/api/auth/sessions/:id",
+                .signedIn,
+                "End one of one's sessions",
+                gives: .object([.required("ok", .flag)])
+            ) { call in
                 guard let id = SessionID(rawValue: call.parameter("id")) else { throw AuthError(.notFound) }
                 try await sessions.end(id, of: call.principal(), because: .revoked, from: call.client)
                 return .data(["ok": true])
             },
             Route(
-                .delete, "/api/auth/sessions", .signedIn, "End one's other sessions (`scope=others`) or all (`scope=all`)",
-                query: [.required("scope", .text)], gives: .object([.required("ended", .integer)]), use: endMany
+                .delete,
+                "/api/auth/sessions",
+                .signedIn,
+                "End one's other sessions (`scope=others`) or all (`scope=all`)",
+                query: [.required("scope", .text)],
+                gives: .object([.required("ended", .integer)]),
+                use: endMany
             ),
             Route(
-                .post, "/api/auth/file-token", .signedIn, "A token that an application's file server checks by the JWKS",
-                takes: .object([.required("resource", .text)]), gives: Self.token, use: fileToken
+                .post,
+                "/api/auth/file-token",
+                .signedIn,
+                "A token that an application's file server checks by the JWKS",
+                takes: .object([.required("resource", .text)]),
+                gives: Self.token,
+                use: fileToken
             ),
-            Route(.get, "/.well-known/jwks.json", .open, "The public keys of the tokens (RFC 7517)", gives: .any) { call in
+            Route(.get, "/.well-known/jwks.json", .open, "The public keys of the tokens (RFC 7517)", gives: .any) {
+                call in
                 .document(try await call.services.signingKeys().jwks, cacheSeconds: 300)
             },
         ]
@@ -61,8 +92,14 @@ struct SessionRoutes: Sendable {
 
     @Sendable private func endMany(_ call: Call) async throws -> Answer {
         let scope = call.query["scope"] ?? ""
-        guard scope == "others" || scope == "all" else { throw AuthError.validation(["scope": "must be others or all"]) }
-        let count = try await sessions.endMany(of: call.principal(), keepingCurrent: scope == "others", from: call.client)
+        guard scope == "others" || scope == "all" else {
+            throw AuthError.validation(["scope": "must be others or all"])
+        }
+        let count = try await sessions.endMany(
+            of: call.principal(),
+            keepingCurrent: scope == "others",
+            from: call.client
+        )
         return .data(["ended": .integer(Int64(count))])
     }
 

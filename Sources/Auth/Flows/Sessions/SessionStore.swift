@@ -39,7 +39,9 @@ extension Transaction {
     }
 
     /// Ends one live session of a user; false when there is none.
-    func endSession(_ id: SessionID, of user: UserID, because reason: Session.EndReason, at now: Timestamp) throws -> Bool {
+    func endSession(_ id: SessionID, of user: UserID, because reason: Session.EndReason, at now: Timestamp) throws
+        -> Bool
+    {
         announce(Topic.session(id))
         return try execute(
             """
@@ -76,7 +78,9 @@ extension Transaction {
         for row in rows { announce(Topic.session(try row.get("id"))) }
     }
 
-    /// Notes when a session was last used. Caches keep their older note: it is only shown, never decided by.
+    /// Notes when a session was last used.
+    ///
+    /// Caches keep their older note: it is only shown, never decided by.
     func noteSessionSeen(_ id: SessionID, at time: Timestamp) throws {
         try execute("UPDATE sessions SET last_seen_at = \(time) WHERE id = \(id) AND last_seen_at < \(time)")
     }

@@ -15,18 +15,22 @@ struct SignIn: Sendable {
     }
 
     static let shape = Shape.object([
-        .required("token", .text), .required("token_type", .text), .required("expires_at", .time), .required("record", .record),
+        .required("token", .text), .required("token_type", .text), .required("expires_at", .time),
+        .required("record", .record),
     ])
 }
 
-/// Sessions and their tokens. The only place that makes either.
+/// Sessions and their tokens.
+///
+/// The only place that makes either.
 struct Sessions: Sendable {
     let services: Services
 
     /// Turns a proof into a session, if the decision allows it: the one end of every sign-in.
     ///
     /// Throws `invalid_credentials` for accounts that may not sign in, `locked_out` while the account is locked.
-    func begin(_ proof: Proof, in collection: Collection, lockout: Lockout, from client: Client) async throws -> SignIn {
+    func begin(_ proof: Proof, in collection: Collection, lockout: Lockout, from client: Client) async throws -> SignIn
+    {
         let settings = try await services.settings()
         let now = services.clock.now()
         let id = SessionID(at: now, random: services.random)
@@ -36,8 +40,8 @@ struct Sessions: Sendable {
             let decision = SignInDecision(proof, facts)
             let trace: JSON = ["trace": .array(decision.trace.map(JSON.string)), "session": .string(id.rawValue)]
             guard case .begin(let kind) = decision.verdict, let user = facts.user else {
-                // Refused after the commit: a throw would take the count back. It counts like a wrong password, so that a lock
-                // doesn't tell that the password was right.
+                // Refused after the commit: a throw would take the count back. It counts like a wrong password, so that
+                // a lock doesn't tell that the password was right.
                 try lockout.countFailure(of: proof.subject, details: trace, in: tx, settings)
                 return (User?.none, Session?.none)
             }
@@ -57,7 +61,13 @@ struct Sessions: Sendable {
             try lockout.forget(in: tx)
             try tx.insertSession(session)
             try tx.noteSignIn(of: user.id, at: now)
-            try tx.audit(.signInSucceeded, by: Actor(id: user.id, client: client), on: user.id, details: trace, services)
+            try tx.audit(
+                .signInSucceeded,
+                by: Actor(id: user.id, client: client),
+                on: user.id,
+                details: trace,
+                services
+            )
             return (user.signedIn(at: now), session)
         }
         guard let user, let session else { throw AuthError(.invalidCredentials) }
@@ -72,12 +82,15 @@ struct Sessions: Sendable {
         let session = principal.session
         let window = settings.isSet(.refresh) ? .refresh : session.kind.window
         let expiresAt = Self.expiry(of: window, session: session.createdAt, now, settings)
-        guard expiresAt > now else { throw AuthError(.sessionEnded, details: ["reason": Session.EndReason.expired.rawValue]) }
-        // Only ever later: a window that was shortened since leaves the earlier tokens alone. Tokens tell whole seconds, so of many
-        // refreshes within one only the first writes.
+        guard expiresAt > now else {
+            throw AuthError(.sessionEnded, details: ["reason": Session.EndReason.expired.rawValue])
+        }
+        // Only ever later: a window that was shortened since leaves the earlier tokens alone. Tokens tell whole
+        // seconds, so of many refreshes within one only the first writes.
         if expiresAt > session.expiresAt {
             let reason = try await services.db.write { tx in
-                try tx.extendSession(session.id, until: expiresAt) ? nil : tx.session(session.id)?.end?.reason ?? .revoked
+                try tx.extendSession(session.id, until: expiresAt)
+                    ? nil : tx.session(session.id)?.end?.reason ?? .revoked
             }
             if let reason { throw AuthError(.sessionEnded, details: ["reason": reason.rawValue]) }
         }
@@ -85,12 +98,24 @@ struct Sessions: Sendable {
         return (token, expiresAt)
     }
 
-    /// A token for an application's own file server, which checks it by the JWKS: audience `file`, one resource. It opens nothing here.
-    func fileToken(_ principal: Principal, for resource: String, from client: Client) async throws -> (token: Secret<String>, expiresAt: Timestamp) {
+    /// A token for an application's own file server, which checks it by the JWKS: audience `file`, one resource.
+    ///
+    /// It opens nothing here.
+    func fileToken(_ principal: Principal, for resource: String, from client: Client) async throws -> (
+        token: Secret<String>, expiresAt: Timestamp
+    ) {
         let settings = try await services.settings()
         let now = services.clock.now()
         let expiresAt = Timestamp(seconds: now.seconds + Int64(settings.seconds(.file)))
-        let claims = claims(.file, principal.user, principal.collection, principal.session, expiresAt: expiresAt, at: now, resource: resource)
+        let claims = claims(
+            .file,
+            principal.user,
+            principal.collection,
+            principal.session,
+            expiresAt: expiresAt,
+            at: now,
+            resource: resource
+        )
         try await services.db.write { [services] tx in
             try tx.audit(
                 .fileTokenIssued,
@@ -110,13 +135,25 @@ struct Sessions: Sendable {
         return try await services.db.read { tx in try tx.liveSessions(of: principal.user.id, at: now) }
     }
 
-    /// Ends one of the caller's sessions. Throws `not_found` when it isn't theirs or has ended.
-    func end(_ id: SessionID, of principal: Principal, because reason: Session.EndReason, from client: Client) async throws {
+    /// Ends one of the caller's sessions.
+    ///
+    /// Throws `not_found` when it isn't theirs or has ended.
+    func end(_ id: SessionID, of principal: Principal, because reason: Session.EndReason, from client: Client)
+        async throws
+    {
         let now = services.clock.now()
         try await services.db.write { [services] tx in
-            guard try tx.endSession(id, of: principal.user.id, because: reason, at: now) else { throw AuthError(.notFound) }
+            guard try tx.endSession(id, of: principal.user.id, because: reason, at: now) else {
+                throw AuthError(.notFound)
+            }
             let details: JSON = ["session": .string(id.rawValue), "reason": .string(reason.rawValue)]
-            try tx.audit(.sessionEnded, by: principal.actor(from: client), on: principal.user.id, details: details, services)
+            try tx.audit(
+                .sessionEnded,
+                by: principal.actor(from: client),
+                on: principal.user.id,
+                details: details,
+                services
+            )
         }
     }
 
@@ -172,9 +209,14 @@ struct Sessions: Sendable {
     }
 
     /// Whole seconds, since a token's `exp` has no finer grain and must not outlive its session.
-    private static func expiry(of window: Window, session start: Timestamp, _ now: Timestamp, _ settings: Settings) -> Timestamp {
+    private static func expiry(of window: Window, session start: Timestamp, _ now: Timestamp, _ settings: Settings)
+        -> Timestamp
+    {
         Timestamp(
-            seconds: min(now.seconds + Int64(settings.seconds(window)), start.seconds + Int64(settings.seconds(.session)))
+            seconds: min(
+                now.seconds + Int64(settings.seconds(window)),
+                start.seconds + Int64(settings.seconds(.session))
+            )
         )
     }
 }

@@ -18,7 +18,9 @@ struct SignInDecision: Sendable, Equatable {
 
     init(_ proof: Proof, _ facts: Facts) {
         var trace: [String] = []
-        func refuse(_ rule: String) -> SignInDecision { SignInDecision(verdict: .refuse(.invalidCredentials), trace: trace + [rule]) }
+        func refuse(_ rule: String) -> SignInDecision {
+            SignInDecision(verdict: .refuse(.invalidCredentials), trace: trace + [rule])
+        }
         guard let user = facts.user else {
             self = refuse("account:gone")
             return

@@ -6,8 +6,9 @@ package enum SigningAlgorithm: String, Sendable {
     case hs256 = "HS256"
 }
 
-/// One key that signs and verifies tokens, made from the bytes of a `.secret`. Its algorithm is fixed: what a token's header
-/// claims never chooses how it is verified (RFC 8725 §3.1).
+/// One key that signs and verifies tokens, made from the bytes of a `.secret`.
+///
+/// Its algorithm is fixed: what a token's header claims never chooses how it is verified (RFC 8725 §3.1).
 struct SigningKey: Sendable {
     private enum Material: Sendable {
         case es256(P256.Signing.PrivateKey)
@@ -15,7 +16,9 @@ struct SigningKey: Sendable {
     }
 
     private let material: Material
-    /// ES256: the RFC 7638 thumbprint of the public key. HS256: a digest that says nothing about the secret.
+    /// ES256: the RFC 7638 thumbprint of the public key.
+    ///
+    /// HS256: a digest that says nothing about the secret.
     let id: String
     private let encodedHeader: [UInt8]
 
@@ -48,7 +51,8 @@ struct SigningKey: Sendable {
         let signed = encodedHeader + [UInt8(ascii: ".")] + Array(Base64URL.encode(bytes).utf8)
         let signature =
             switch material {
-            case .es256(let key): Base64URL.encode(LowS.normalize(Array(try key.signature(for: signed).rawRepresentation)))
+            case .es256(let key):
+                Base64URL.encode(LowS.normalize(Array(try key.signature(for: signed).rawRepresentation)))
             case .hs256(let key): Base64URL.encode(Array(HMAC<SHA256>.authenticationCode(for: signed, using: key)))
             }
         return String(decoding: signed, as: UTF8.self) + "." + signature
@@ -57,7 +61,8 @@ struct SigningKey: Sendable {
     func isValid(signature: [UInt8], of signed: [UInt8]) -> Bool {
         switch material {
         case .es256(let key):
-            guard LowS.holds(signature), let signature = try? P256.Signing.ECDSASignature(rawRepresentation: signature) else { return false }
+            guard LowS.holds(signature), let signature = try? P256.Signing.ECDSASignature(rawRepresentation: signature)
+            else { return false }
             return key.publicKey.isValidSignature(signature, for: signed)
         case .hs256(let key):
             return HMAC<SHA256>.isValidAuthenticationCode(signature, authenticating: signed, using: key)
@@ -69,7 +74,8 @@ struct SigningKey: Sendable {
         guard case .es256(let key) = material else { return nil }
         let (x, y) = Self.coordinates(of: key.publicKey)
         return [
-            "kty": "EC", "crv": "P-256", "x": .string(x), "y": .string(y), "kid": .string(id), "use": "sig", "alg": "ES256",
+            "kty": "EC", "crv": "P-256", "x": .string(x), "y": .string(y), "kid": .string(id), "use": "sig",
+            "alg": "ES256",
         ]
     }
 

@@ -1,9 +1,10 @@
 import Foundation
 
-/// The files that the signing keys come from: `<dataDir>/.secret`, and `.secret.previous` with those that were rotated away.
+/// The files that the signing keys come from: `<dataDir>/.secret`, and `.secret.previous` with those that were rotated
+/// away.
 ///
-/// A secret is the bytes of the file without a final line break; a `.secret` made here is 64 characters of base64url. A line of
-/// `.secret.previous` is the time of its rotation in seconds and the secret in base64url.
+/// A secret is the bytes of the file without a final line break; a `.secret` made here is 64 characters of base64url. A
+/// line of `.secret.previous` is the time of its rotation in seconds and the secret in base64url.
 struct SigningSecrets: Sendable {
     /// No token lives longer, so no key is needed for longer.
     static let previousKeptSeconds = Window.secondsMax
@@ -41,7 +42,9 @@ struct SigningSecrets: Sendable {
         (SigningKey.fingerprint(of: try current()), try previous().map { SigningKey.fingerprint(of: $0.secret) })
     }
 
-    /// Replaces the secret by a fresh one. With `keepingPrevious` the old one goes on verifying.
+    /// Replaces the secret by a fresh one.
+    ///
+    /// With `keepingPrevious` the old one goes on verifying.
     ///
     /// The old one is safe in its file before the new one signs: a crash in between logs nobody out.
     func rotate(keepingPrevious: Bool, at now: Timestamp, random: Random) throws {
@@ -65,7 +68,8 @@ struct SigningSecrets: Sendable {
         while bytes.last == 0x0A || bytes.last == 0x0D { bytes.removeLast() }
         guard bytes.count >= Configuration.signingSecretBytesMin else {
             throw Unusable(
-                description: "\(path) holds \(bytes.count) bytes; at least \(Configuration.signingSecretBytesMin) are needed. "
+                description:
+                    "\(path) holds \(bytes.count) bytes; at least \(Configuration.signingSecretBytesMin) are needed. "
                     + "Delete it to have a new one made (everybody must log in again)."
             )
         }
@@ -77,7 +81,10 @@ struct SigningSecrets: Sendable {
         return try String(decoding: bytes, as: UTF8.self).split(separator: "\n").map { line in
             let parts = line.split(separator: " ")
             guard parts.count == 2, let seconds = Int64(parts[0]), let secret = Base64URL.decode(parts[1]) else {
-                throw Unusable(description: "\(previousPath) has a line that can't be read. Delete the file to go on without old keys.")
+                throw Unusable(
+                    description:
+                        "\(previousPath) has a line that can't be read. Delete the file to go on without old keys."
+                )
             }
             return (seconds, Secret(secret))
         }

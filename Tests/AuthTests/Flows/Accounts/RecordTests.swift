@@ -35,7 +35,12 @@ import Testing
         _ = try await server.get("/api/auth/me", token: other).data()
         server.clock.advance(seconds: 5)
         let path = "/api/records/users/\(id)"
-        let changed = try await server.send(.patch, path, ["nick": "Countess", "email": "lovelace@example.org"], token: token).data()
+        let changed = try await server.send(
+            .patch,
+            path,
+            ["nick": "Countess", "email": "lovelace@example.org"],
+            token: token
+        ).data()
         #expect(changed["updated_at"] == server.clock.now.json)
         let me = try await server.get("/api/auth/me", token: other).data()
         #expect(me["nick"] == "Countess")
@@ -53,11 +58,21 @@ import Testing
         _ = try await server.send(.patch, "/api/admin/users/users/\(id)", ["email_verified": true], token: admin).data()
         let token = try await server.signIn("ada@example.org")
         #expect(try await server.get("/api/auth/me", token: token).data()["email_verified"] == true)
-        let changed = try await server.send(.patch, "/api/records/users/\(id)", ["email": "new@example.org"], token: token).data()
+        let changed = try await server.send(
+            .patch,
+            "/api/records/users/\(id)",
+            ["email": "new@example.org"],
+            token: token
+        ).data()
         #expect(changed["email_verified"] == false)
         _ = try await server.signIn("new@example.org")
         try await server.signUp("eve@example.org")
-        let taken = try await server.send(.patch, "/api/records/users/\(id)", ["email": "EVE@example.org"], token: token)
+        let taken = try await server.send(
+            .patch,
+            "/api/records/users/\(id)",
+            ["email": "EVE@example.org"],
+            token: token
+        )
         #expect((taken.status, taken.code) == (409, "email_taken"))
     }
 
@@ -69,7 +84,10 @@ import Testing
         #expect(try await server.send(.delete, "/api/records/users/\(id)", token: token).data() == ["deleted": true])
         #expect(try await server.get("/api/auth/me", token: token).details == ["reason": "deleted"])
         #expect(try await server.count("SELECT count(*) AS count FROM secrets") == 0)
-        let again = try await server.post("/api/auth/users/login", ["email": "ada@example.org", "password": .string(TestServer.password)])
+        let again = try await server.post(
+            "/api/auth/users/login",
+            ["email": "ada@example.org", "password": .string(TestServer.password)]
+        )
         #expect(again.status == 401)
         try await server.signUp("ada@example.org")
     }
@@ -87,16 +105,29 @@ import Testing
         #expect(first.json["totalPages"] == 3)
         #expect(first.json["page"] == 1)
         #expect(first.json["perPage"] == 2)
-        guard case .array(let last)? = try await server.get("/api/admin/users/users?page=3&perPage=2", token: admin).json["data"] else { return }
+        guard
+            case .array(let last)? = try await server.get("/api/admin/users/users?page=3&perPage=2", token: admin).json[
+                "data"
+            ]
+        else { return }
         #expect(last.map { $0["email"] } == ["user5@example.org"])
         for (filter, count) in [
-            ("email%20%3D%20'USER3%40example.org'", 1), ("username~%22user_%22", 5), ("username~%22USER_2%22", 1), ("username~'%25'", 0),
-            ("status=active%20%26%26%20email_verified=false", 5), ("status!=active", 0), ("created_at%3E'2020-01-01'", 5),
+            ("email%20%3D%20'USER3%40example.org'", 1), ("username~%22user_%22", 5), ("username~%22USER_2%22", 1),
+            ("username~'%25'", 0),
+            ("status=active%20%26%26%20email_verified=false", 5), ("status!=active", 0),
+            ("created_at%3E'2020-01-01'", 5),
             ("kind=system", 0),
         ] {
-            #expect(try await server.get("/api/records/users?filter=\(filter)", token: admin).json["totalItems"] == .integer(Int64(count)), "\(filter)")
+            #expect(
+                try await server.get("/api/records/users?filter=\(filter)", token: admin).json["totalItems"]
+                    == .integer(Int64(count)),
+                "\(filter)"
+            )
         }
-        for wrong in ["password=1", "email", "email='x", "email='x'%20OR%201=1", "status=active%26%26", "created_at>x", "email_verified~true"] {
+        for wrong in [
+            "password=1", "email", "email='x", "email='x'%20OR%201=1", "status=active%26%26", "created_at>x",
+            "email_verified~true",
+        ] {
             let refused = try await server.get("/api/records/users?filter=\(wrong)", token: admin)
             #expect(refused.status == 422, "\(wrong)")
             #expect(refused.details?["filter"] != nil)

@@ -11,7 +11,10 @@ import Testing
     @Test(arguments: Engine.available)
     func `a new account has its fields and nothing of its password`(_ engine: Engine) async throws {
         let server = try await TestServer(engine)
-        let record = try await server.signUp("Ada@Example.org", ["username": "ada", "nick": "Countess", "tags": ["a", 1, true]])
+        let record = try await server.signUp(
+            "Ada@Example.org",
+            ["username": "ada", "nick": "Countess", "tags": ["a", 1, true]]
+        )
         #expect(record["email"] == "Ada@Example.org")
         #expect(record["username"] == "ada")
         #expect(record["nick"] == "Countess")
@@ -46,7 +49,8 @@ import Testing
             for _ in 0..<16 {
                 group.addTask {
                     try await server.post(
-                        Self.register, ["email": "ada@example.org", "password": .string(TestServer.password)]
+                        Self.register,
+                        ["email": "ada@example.org", "password": .string(TestServer.password)]
                     ).status
                 }
             }
@@ -61,7 +65,8 @@ import Testing
         let server = try await TestServer(engine)
         let admin = try await server.admin()
         let fields: JSON = [
-            ["name": "email", "type": "email", "min": 6, "max": 64], ["name": "age", "type": "number", "required": true, "min": 18],
+            ["name": "email", "type": "email", "min": 6, "max": 64],
+            ["name": "age", "type": "number", "required": true, "min": 18],
             ["name": "site", "type": "url"], ["name": "plan", "type": "select", "values": ["free", "pro"]],
             ["name": "badge", "type": "text", "unique": true, "pattern": "^[A-Z]+$"],
         ]
@@ -76,25 +81,33 @@ import Testing
         )
         #expect(
             many.details == [
-                "age": "is required", "badge": "does not match the required pattern", "email": "must be a valid email address",
-                "password": "must be at least 8 characters", "plan": "must be one of: free, pro", "site": "must be an http or https URL",
+                "age": "is required", "badge": "does not match the required pattern",
+                "email": "must be a valid email address",
+                "password": "must be at least 8 characters", "plan": "must be one of: free, pro",
+                "site": "must be an http or https URL",
             ]
         )
         let good: JSON = ["email": "a@bc.de", "password": "secret123", "age": 18, "badge": "ABC"]
         let id = try await server.post(Self.register, good).data()["id"]?.text ?? ""
-        let taken = try await server.post(Self.register, ["email": "b@bc.de", "password": "secret123", "age": 18, "badge": "ABC"])
+        let taken = try await server.post(
+            Self.register,
+            ["email": "b@bc.de", "password": "secret123", "age": 18, "badge": "ABC"]
+        )
         #expect((taken.status, taken.code) == (409, "value_taken"))
         #expect(taken.details == ["badge": "is already taken"])
         let token = try await server.signIn("a@bc.de", password: "secret123")
         let path = "/api/records/users/\(id)"
         let wrong: [(JSON, JSON)] = [
-            (["email": "a@b.c"], ["email": "must be at least 6 characters"]), (["age": 17], ["age": "must be at least 18"]),
+            (["email": "a@b.c"], ["email": "must be at least 6 characters"]),
+            (["age": 17], ["age": "must be at least 18"]),
             (["age": .null], ["age": "is required"]), (["age": "18"], ["age": "must be a number"]),
         ]
         for (change, details) in wrong {
             #expect(try await server.send(.patch, path, change, token: token).details == details)
         }
-        #expect(try await server.send(.patch, path, ["age": 30, "site": "https://x.org/"], token: token).data()["age"] == 30)
+        #expect(
+            try await server.send(.patch, path, ["age": 30, "site": "https://x.org/"], token: token).data()["age"] == 30
+        )
     }
 
     @Test(arguments: Engine.available)
@@ -122,9 +135,15 @@ import Testing
         let admin = try await server.admin()
         let body: JSON = ["email": "eve@example.org", "password": .string(TestServer.password)]
         #expect(try await server.post("/api/auth/_admins/register", body).code == "forbidden")
-        _ = try await server.send(.patch, "/api/collections/users", ["options": ["registration": false]], token: admin).data()
+        _ = try await server.send(.patch, "/api/collections/users", ["options": ["registration": false]], token: admin)
+            .data()
         #expect(try await server.post(Self.register, body).code == "forbidden")
-        let opened = try await server.send(.patch, "/api/collections/_admins", ["options": ["registration": true]], token: admin)
+        let opened = try await server.send(
+            .patch,
+            "/api/collections/_admins",
+            ["options": ["registration": true]],
+            token: admin
+        )
         #expect(opened.code == "built_in")
         #expect(try await server.users() == 1)
     }
@@ -137,14 +156,23 @@ import Testing
         let strict: JSON = ["options": ["additional_fields": false]]
         _ = try await server.send(.patch, "/api/collections/users", strict, token: admin).data()
         let refused = try await server.post(
-            Self.register, ["email": "eve@example.org", "password": .string(TestServer.password), "nick": "e"]
+            Self.register,
+            ["email": "eve@example.org", "password": .string(TestServer.password), "nick": "e"]
         )
         #expect(refused.details == ["nick": "is not a field of users"])
         try await server.set(["password.min_length": "8"])
         let odd: JSON = ["email": "eve@example.org", "password": .string(TestServer.password), "1x": "e"]
-        _ = try await server.send(.patch, "/api/collections/users", ["options": ["additional_fields": true]], token: admin).data()
+        _ = try await server.send(
+            .patch,
+            "/api/collections/users",
+            ["options": ["additional_fields": true]],
+            token: admin
+        ).data()
         #expect(try await server.post(Self.register, odd).status == 422)
-        let large: JSON = ["email": "eve@example.org", "password": .string(TestServer.password), "big": .string(String(repeating: "x", count: 70_000))]
+        let large: JSON = [
+            "email": "eve@example.org", "password": .string(TestServer.password),
+            "big": .string(String(repeating: "x", count: 70_000)),
+        ]
         #expect(try await server.post(Self.register, large).details == ["data": "must be at most 65536 bytes in all"])
     }
 }

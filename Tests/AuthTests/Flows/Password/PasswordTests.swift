@@ -34,11 +34,15 @@ import Testing
         _ = try await server.send(.patch, "\(users)/\(suspended)", ["status": "suspended"], token: admin).data()
         _ = try await server.post(users, ["kind": "system", "email": "job@example.org"], token: admin).data()
         _ = try await server.post(
-            users, ["email": "new@example.org", "password": .string(TestServer.password), "status": "pending"], token: admin
+            users,
+            ["email": "new@example.org", "password": .string(TestServer.password), "status": "pending"],
+            token: admin
         ).data()
         let attempts: [(String, String)] = [
-            ("ada@example.org", "wrong wrong"), ("nobody@example.org", TestServer.password), ("eve@example.org", TestServer.password),
-            ("job@example.org", TestServer.password), ("new@example.org", TestServer.password), ("not an email", TestServer.password),
+            ("ada@example.org", "wrong wrong"), ("nobody@example.org", TestServer.password),
+            ("eve@example.org", TestServer.password),
+            ("job@example.org", TestServer.password), ("new@example.org", TestServer.password),
+            ("not an email", TestServer.password),
             ("ada@example.org", String(repeating: "x", count: 5000)),
         ]
         for (email, password) in attempts {
@@ -63,8 +67,13 @@ import Testing
             #expect(try await server.get("/api/auth/me", token: token).details == ["reason": "password_changed"])
         }
         #expect(try await server.get("/api/auth/me", token: fresh).status == 200)
-        #expect(try await server.post(Self.login, ["email": "ada@example.org", "password": .string(TestServer.password)]).status == 401)
-        #expect(try await server.post(Self.login, ["email": "ada@example.org", "password": "a new good one"]).status == 200)
+        #expect(
+            try await server.post(Self.login, ["email": "ada@example.org", "password": .string(TestServer.password)])
+                .status == 401
+        )
+        #expect(
+            try await server.post(Self.login, ["email": "ada@example.org", "password": "a new good one"]).status == 200
+        )
         #expect(try await server.count("SELECT count(*) AS count FROM secrets") == 1)
         #expect(try await server.audit().contains("password.changed"))
     }
@@ -76,7 +85,9 @@ import Testing
         let wins = try await withThrowingTaskGroup(of: Int.self) { group in
             for number in 0..<16 {
                 group.addTask {
-                    let body: JSON = ["current_password": .string(TestServer.password), "password": .string("a new one \(number)")]
+                    let body: JSON = [
+                        "current_password": .string(TestServer.password), "password": .string("a new one \(number)"),
+                    ]
                     return try await server.post("/api/auth/users/change-password", body, token: token).status
                 }
             }
@@ -93,8 +104,10 @@ import Testing
         let token = try await server.signedUp("ada@example.org")
         let id = try await server.get("/api/auth/me", token: token).data()["id"]?.text ?? ""
         let weak = [
-            "short": "must be at least 8 characters", "Password123": "is one of the most common passwords; choose another",
-            "x\u{0}xxxxxxxxx": "must not contain NUL characters", String(repeating: "é", count: 257): "must be at most 256 characters",
+            "short": "must be at least 8 characters",
+            "Password123": "is one of the most common passwords; choose another",
+            "x\u{0}xxxxxxxxx": "must not contain NUL characters",
+            String(repeating: "é", count: 257): "must be at most 256 characters",
             String(repeating: "a", count: 10_000): "must be at most 256 characters",
         ]
         for (password, message) in weak {
@@ -102,11 +115,21 @@ import Testing
             let replies = [
                 try await server.post("/api/auth/users/register", ["email": "new@example.org", "password": value]),
                 try await server.post(
-                    "/api/auth/users/change-password", ["current_password": .string(TestServer.password), "password": value], token: token
+                    "/api/auth/users/change-password",
+                    ["current_password": .string(TestServer.password), "password": value],
+                    token: token
                 ),
-                try await server.post("/api/admin/users/users", ["email": "new@example.org", "password": value], token: admin),
+                try await server.post(
+                    "/api/admin/users/users",
+                    ["email": "new@example.org", "password": value],
+                    token: admin
+                ),
                 try await server.send(.patch, "/api/admin/users/users/\(id)", ["password": value], token: admin),
-                try await server.post("/api/admin/admins", ["email": "new@example.org", "password": value], token: admin),
+                try await server.post(
+                    "/api/admin/admins",
+                    ["email": "new@example.org", "password": value],
+                    token: admin
+                ),
             ]
             for (index, reply) in replies.enumerated() {
                 #expect(reply.status == 422, "\(index) \(password.prefix(20))")
@@ -137,9 +160,13 @@ import Testing
         let old = try OldHash.make(TestServer.password)
         _ = try await server.services.db.write { tx in try tx.execute("UPDATE secrets SET hash = \(old)") }
         _ = try await server.signIn("ada@example.org")
-        let hash: String = try await server.services.db.read { tx in try tx.one("SELECT hash FROM secrets")!.get("hash") }
+        let hash: String = try await server.services.db.read { tx in try tx.one("SELECT hash FROM secrets")!.get("hash")
+        }
         #expect(hash.hasPrefix("$argon2id$v=19$m=19456,t=2,p=1$"))
-        #expect(try await server.post(Self.login, ["email": "ada@example.org", "password": .string(TestServer.password)]).status == 200)
+        #expect(
+            try await server.post(Self.login, ["email": "ada@example.org", "password": .string(TestServer.password)])
+                .status == 200
+        )
     }
 
     @Test(arguments: Engine.available)

@@ -7,12 +7,21 @@ import Testing
 @Suite struct LockoutTests {
     private static let login = "/api/auth/users/login"
 
-    private func attempt(_ server: TestServer, _ email: String, _ password: String, from address: String = "192.0.2.1") async throws -> Reply {
-        try await server.send(.post, Self.login, ["email": .string(email), "password": .string(password)], from: address)
+    private func attempt(_ server: TestServer, _ email: String, _ password: String, from address: String = "192.0.2.1")
+        async throws -> Reply
+    {
+        try await server.send(
+            .post,
+            Self.login,
+            ["email": .string(email), "password": .string(password)],
+            from: address
+        )
     }
 
     @Test(arguments: Engine.available)
-    func `after ten failures an account is locked, for the right password too, and the lock ends`(_ engine: Engine) async throws {
+    func `after ten failures an account is locked, for the right password too, and the lock ends`(_ engine: Engine)
+        async throws
+    {
         let server = try await TestServer(engine)
         try await server.signUp("ada@example.org")
         for _ in 0..<10 { #expect(try await attempt(server, "ada@example.org", "wrong wrong").status == 401) }
@@ -74,12 +83,16 @@ import Testing
     }
 
     @Test(arguments: Engine.available)
-    func `of many guesses at once only as many are judged as the limit permits, give or take the threads`(_ engine: Engine) async throws {
+    func `of many guesses at once only as many are judged as the limit permits, give or take the threads`(
+        _ engine: Engine
+    ) async throws {
         let server = try await TestServer(engine, settings: ["auth.lockout.max_attempts": "5"])
         try await server.signUp("ada@example.org")
         let codes = try await withThrowingTaskGroup(of: String?.self) { group in
             for number in 0..<40 {
-                group.addTask { try await attempt(server, "ada@example.org", "wrong \(number)", from: "192.0.2.\(number)").code }
+                group.addTask {
+                    try await attempt(server, "ada@example.org", "wrong \(number)", from: "192.0.2.\(number)").code
+                }
             }
             return try await group.reduce(into: [String?]()) { $0.append($1) }
         }
@@ -95,7 +108,10 @@ import Testing
         let token = try await server.signedUp("ada@example.org")
         let body: JSON = ["current_password": "wrong wrong", "password": "another good one"]
         for _ in 0..<2 {
-            #expect(try await server.post("/api/auth/users/change-password", body, token: token).code == "invalid_credentials")
+            #expect(
+                try await server.post("/api/auth/users/change-password", body, token: token).code
+                    == "invalid_credentials"
+            )
         }
         #expect(try await server.post("/api/auth/users/change-password", body, token: token).code == "locked_out")
         #expect(try await attempt(server, "ada@example.org", TestServer.password).code == "locked_out")

@@ -57,7 +57,10 @@ import Testing
 
     @Test(arguments: Engine.available)
     func `no refresh carries a session beyond its absolute end`(_ engine: Engine) async throws {
-        let server = try await TestServer(engine, settings: ["auth.session.absolute_seconds": "600", "auth.user.window_seconds": "400"])
+        let server = try await TestServer(
+            engine,
+            settings: ["auth.session.absolute_seconds": "600", "auth.user.window_seconds": "400"]
+        )
         var token = try await server.signedUp("ada@example.org")
         let start = server.clock.now
         server.clock.advance(seconds: 350)
@@ -71,7 +74,10 @@ import Testing
 
     @Test(arguments: Engine.available)
     func `an expired token is refused while its session lives on`(_ engine: Engine) async throws {
-        let server = try await TestServer(engine, settings: ["auth.user.window_seconds": "60", "auth.refresh.window_seconds": "600"])
+        let server = try await TestServer(
+            engine,
+            settings: ["auth.user.window_seconds": "60", "auth.refresh.window_seconds": "600"]
+        )
         let token = try await server.signedUp("ada@example.org")
         server.clock.advance(seconds: 59)
         let fresh = try await server.post("/api/auth/refresh", token: token).data()["token"]?.text
@@ -150,7 +156,10 @@ import Testing
 
     @Test(arguments: Engine.available)
     func `sessions against a model, over random operations`(_ engine: Engine) async throws {
-        let server = try await TestServer(engine, settings: ["auth.user.window_seconds": "500", "auth.lockout.max_attempts": "0"])
+        let server = try await TestServer(
+            engine,
+            settings: ["auth.user.window_seconds": "500", "auth.lockout.max_attempts": "0"]
+        )
         try await server.signUp("ada@example.org")
         var random = SplitMix64(seed: 42)
         var live: [(token: String, endsAt: Int64)] = []
@@ -172,7 +181,9 @@ import Testing
             }
             for session in live { #expect(try await server.get("/api/auth/me", token: session.token).status == 200) }
             guard let any = live.first else { continue }
-            guard case .array(let listed) = try await server.get("/api/auth/sessions", token: any.token).data() else { return }
+            guard case .array(let listed) = try await server.get("/api/auth/sessions", token: any.token).data() else {
+                return
+            }
             #expect(listed.count == live.count)
         }
     }
