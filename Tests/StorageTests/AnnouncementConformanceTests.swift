@@ -1,3 +1,4 @@
+import Foundation
 import Storage
 import Testing
 
@@ -21,6 +22,21 @@ struct AnnouncementConformanceTests {
             tx.announce("session:2")
         }
         #expect(changes.all == [.topics(["user:1", "session:2"])])
+    }
+
+    /// However long that takes: whoever sees a write acknowledged finds no stale cache.
+    @Test(arguments: Engine.available)
+    func `a write waits until its subscribers know`(_ engine: Engine) async throws {
+        let db = try await open(engine)
+        db.onChange { _ in Thread.sleep(forTimeInterval: 0.1) }
+        let changes = ChangeList(of: db)
+        for id in 0..<3 {
+            try await db.write { tx in
+                tx.announce("note:\(id)")
+                try tx.execute("INSERT INTO notes (id) VALUES (\(id))")
+            }
+            #expect(changes.topics == (0...id).map { "note:\($0)" })
+        }
     }
 
     @Test(arguments: Engine.available)

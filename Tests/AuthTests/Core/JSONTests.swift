@@ -163,6 +163,7 @@ struct JSONTests {
         func nested(_ depth: Int, _ open: String, _ close: String, _ core: String) -> String {
             String(repeating: open, count: depth) + core + String(repeating: close, count: depth)
         }
+        #expect(JSON.depthMax == 32)
         #expect(JSON(parsing: nested(JSON.depthMax, "[", "]", "")) != nil)
         #expect(JSON(parsing: nested(JSON.depthMax + 1, "[", "]", "")) == nil)
         #expect(JSON(parsing: nested(JSON.depthMax, "{\"a\":", "}", "1")) != nil)
