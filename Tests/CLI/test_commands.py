@@ -215,3 +215,31 @@ def test_a_secret_setting_is_never_shown_again(server: Server) -> None:
     assert "hunter2" not in shown
     for path in filter(Path.is_file, server.data_dir.rglob("*")):
         assert b"hunter2" not in path.read_bytes(), f"in clear in {path.name}"
+
+
+# Commands without the server's environment
+
+
+def test_a_command_without_the_servers_signing_secret_logs_nobody_out(launch: Launch) -> None:
+    server = launch(LATCHKEY_JWT_SECRET="7Jr0yqk3-Xw2vZt8Lm5nQp1sRu4vYb6d")
+    alive = server.new_user()
+    assert run_command("settings", "get", "--data-dir", str(server.data_dir)).returncode == DONE
+    assert server.sees(alive["token"])
+    server.restart()
+    assert server.sees(alive["token"])
+    foreign = run_command("secret", "rotate", "--data-dir", str(server.data_dir))
+    assert foreign.returncode == FAILED
+    assert "another secret" in foreign.stderr
+    assert server.sees(alive["token"])
+
+
+def test_a_command_without_the_databases_sealing_key_refuses_to_work(launch: Launch) -> None:
+    server = launch(LATCHKEY_SEALING_KEY="q83vASNFZ4mrze8BI0VniavN7wEjRWeJq83vASNFZ4k=")
+    missing = run_command("settings", "set", "smtp.pass=x", "--data-dir", str(server.data_dir))
+    assert missing.returncode == FAILED
+    assert "sealing key" in missing.stderr
+    assert not (server.data_dir / ".sealing-key").exists()
+    other = {"LATCHKEY_SEALING_KEY": "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="}
+    wrong = run_command("settings", "get", "--data-dir", str(server.data_dir), environment=other)
+    assert wrong.returncode == FAILED
+    assert "sealing key" in wrong.stderr

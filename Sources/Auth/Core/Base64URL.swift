@@ -2,10 +2,29 @@ import Foundation
 
 /// Base64url without padding (RFC 4648 §5, RFC 7515 §2), with exactly one text for each byte string.
 enum Base64URL {
-    static func encode(_ bytes: some DataProtocol) -> String {
-        var text = Data(bytes).base64EncodedString()
-        text = text.replacingOccurrences(of: "+", with: "-").replacingOccurrences(of: "/", with: "_")
-        return String(text.prefix { $0 != "=" })
+    private static let alphabet = Array("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_".utf8)
+
+    static func encode(_ bytes: some Swift.Collection<UInt8>) -> String {
+        let count = (bytes.count * 4 + 2) / 3
+        return String(unsafeUninitializedCapacity: count) { text in
+            var length = 0
+            var buffer: UInt32 = 0
+            var bits: UInt32 = 0
+            for byte in bytes {
+                buffer = buffer << 8 | UInt32(byte)
+                bits += 8
+                while bits >= 6 {
+                    bits -= 6
+                    text[length] = alphabet[Int(buffer >> bits & 63)]
+                    length += 1
+                }
+            }
+            if bits > 0 {
+                text[length] = alphabet[Int(buffer << (6 - bits) & 63)]
+                length += 1
+            }
+            return length
+        }
     }
 
     /// Nil for padding, foreign characters, and texts whose unused trailing bits are set: a signature must not have two

@@ -39,13 +39,37 @@ struct Timestamp: Hashable, Comparable, Sendable, SQLConvertible {
         let days = Int64(milliseconds >= 0 ? milliseconds : milliseconds - 86_399_999) / 86_400_000
         let rest = milliseconds - days * 86_400_000
         let date = CivilDate(daysSince1970: days)
-        func padded(_ value: Int64, _ width: Int) -> String {
-            let text = String(value)
-            return String(repeating: "0", count: max(0, width - text.count)) + text
+        return String(unsafeUninitializedCapacity: 24) { text in
+            var length = 0
+            func append(_ sign: Unicode.Scalar) {
+                text[length] = UInt8(ascii: sign)
+                length += 1
+            }
+            func append(_ value: Int64, digits: Int) {
+                // A year before Christ has no place in RFC 3339.
+                var rest = max(0, value)
+                for index in (length..<length + digits).reversed() {
+                    text[index] = UInt8(ascii: "0") + UInt8(rest % 10)
+                    rest /= 10
+                }
+                length += digits
+            }
+            append(date.year, digits: 4)
+            append("-")
+            append(date.month, digits: 2)
+            append("-")
+            append(date.day, digits: 2)
+            append("T")
+            append(rest / 3_600_000, digits: 2)
+            append(":")
+            append(rest / 60_000 % 60, digits: 2)
+            append(":")
+            append(rest / 1000 % 60, digits: 2)
+            append(".")
+            append(rest % 1000, digits: 3)
+            append("Z")
+            return length
         }
-        let day = "\(padded(date.year, 4))-\(padded(date.month, 2))-\(padded(date.day, 2))"
-        let time = "\(padded(rest / 3_600_000, 2)):\(padded(rest / 60_000 % 60, 2)):\(padded(rest / 1000 % 60, 2))"
-        return "\(day)T\(time).\(padded(rest % 1000, 3))Z"
     }
 
     var json: JSON { .string(rfc3339) }

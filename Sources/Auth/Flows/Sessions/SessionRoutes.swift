@@ -1,4 +1,5 @@
 import HTTPTypes
+import OrderedCollections
 
 /// What the owner of a session can do with it.
 struct SessionRoutes: Sendable {
@@ -76,13 +77,12 @@ struct SessionRoutes: Sendable {
     @Sendable private func me(_ call: Call) async throws -> Answer {
         let principal = try call.principal()
         let claims = principal.claims
-        guard case .object(let record) = principal.user.record(in: principal.collection) else { return .data(.null) }
-        let own: JSON = [
-            "id": .string(principal.user.id.rawValue), "email": .optional(principal.user.email),
-            "collection": .string(principal.collection.name), "aud": .string(claims.audience.rawValue),
-            "exp": .integer(claims.expiresAt.seconds), "amr": .array(claims.methods.map(JSON.string)),
-        ]
-        return .data(own.merging(record))
+        guard case .object(var me) = principal.user.record(in: principal.collection) else { return .data(.null) }
+        // Set over the record's members: a field of the user's own can't pass for a claim.
+        me["aud"] = .string(claims.audience.rawValue)
+        me["exp"] = .integer(claims.expiresAt.seconds)
+        me["amr"] = .array(claims.methods.map(JSON.string))
+        return .data(.object(me))
     }
 
     @Sendable private func refresh(_ call: Call) async throws -> Answer {

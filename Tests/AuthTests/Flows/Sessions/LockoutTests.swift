@@ -74,6 +74,20 @@ import Testing
     }
 
     @Test(arguments: Engine.available)
+    func `a suspended account is locked by right passwords as by wrong ones`(_ engine: Engine) async throws {
+        let server = try await TestServer(engine, settings: ["auth.lockout.max_attempts": "3"])
+        let admin = try await server.admin()
+        for (email, password) in [("ada@example.org", TestServer.password), ("eve@example.org", "wrong wrong")] {
+            let id = try await server.signUp(email)["id"]?.text ?? ""
+            let path = "/api/admin/users/users/\(id)"
+            _ = try await server.send(.patch, path, ["status": "suspended"], token: admin).data()
+            var codes: [String?] = []
+            for _ in 0..<4 { codes.append(try await attempt(server, email, password).code) }
+            #expect(codes == Array(repeating: "invalid_credentials", count: 3) + ["locked_out"])
+        }
+    }
+
+    @Test(arguments: Engine.available)
     func `zero attempts turn it off`(_ engine: Engine) async throws {
         let server = try await TestServer(engine, settings: ["auth.lockout.max_attempts": "0"])
         try await server.signUp("ada@example.org")

@@ -24,6 +24,17 @@ import Testing
     }
 
     @Test(arguments: Engine.available)
+    func `no field of a record passes for a claim`(_ engine: Engine) async throws {
+        let server = try await TestServer(engine)
+        try await server.signUp("ada@example.org", ["aud": "admin", "exp": 1, "amr": ["mfa"], "nick": "a"])
+        let me = try await server.get("/api/auth/me", token: try await server.signIn("ada@example.org")).data()
+        #expect(me["aud"] == "user")
+        #expect(me["amr"] == ["pwd"])
+        #expect(me["exp"] == .integer(server.clock.now.seconds + 604_800))
+        #expect(me["nick"] == "a")
+    }
+
+    @Test(arguments: Engine.available)
     func `every token of a session dies with it, refreshed ones too`(_ engine: Engine) async throws {
         let server = try await TestServer(engine)
         let first = try await server.signedUp("ada@example.org")
@@ -70,6 +81,31 @@ import Testing
         let refused = try await server.post("/api/auth/refresh", token: token)
         #expect(refused.code == "session_ended")
         #expect(refused.details == ["reason": "expired"])
+    }
+
+    @Test(arguments: Engine.available)
+    func `a session older than an absolute end that was lowered is over at its next refresh`(
+        _ engine: Engine
+    ) async throws {
+        let server = try await TestServer(engine)
+        let token = try await server.signedUp("ada@example.org")
+        server.clock.advance(seconds: 100)
+        try await server.set(["auth.session.absolute_seconds": "60"])
+        let refused = try await server.post("/api/auth/refresh", token: token)
+        #expect(refused.code == "session_ended")
+        #expect(refused.details == ["reason": "expired"])
+        #expect(try await server.get("/api/auth/me", token: token).status == 200)
+    }
+
+    @Test(arguments: Engine.available)
+    func `a window that was shortened leaves earlier tokens alone`(_ engine: Engine) async throws {
+        let server = try await TestServer(engine)
+        let token = try await server.signedUp("ada@example.org")
+        try await server.set(["auth.user.window_seconds": "60"])
+        let short = try await server.post("/api/auth/refresh", token: token).data()["token"]?.text
+        server.clock.advance(seconds: 60)
+        #expect(try await server.get("/api/auth/me", token: short).code == "token_expired")
+        #expect(try await server.get("/api/auth/me", token: token).status == 200)
     }
 
     @Test(arguments: Engine.available)
