@@ -85,6 +85,7 @@ struct JSONTests {
 
     @Test(arguments: [
         (#""\"\\\/\b\f\n\r\t""#, "\"\\/\u{8}\u{C}\n\r\t"), (#""\u00e9\u20AC""#, "é€"), (#""\ud83d\ude00""#, "😀"),
+        (#""\ud800\udc00""#, "\u{10000}"), (#""\uDBFF\uDFFF""#, "\u{10FFFF}"),
         (#""""#, ""),
         (#""\u0000""#, "\u{0}"), (#""\\u0000""#, "\\u0000"), ("\"\u{7F}\u{2028}/\"", "\u{7F}\u{2028}/"),
     ])
@@ -101,7 +102,7 @@ struct JSONTests {
 
     @Test(arguments: [
         #""\ud83d""#, #""\ude00""#, #""\ude00\ud83d""#, #""\ud83dx""#, #""\ud83d\n""#, #""\ud83d\u0041""#,
-        #""\ud83d\ud83d\ude00""#, #""\ud83d\u""#,
+        #""\ud83d\ud83d\ude00""#, #""\ud83d\u""#, #""\ud83d\ue000""#, #""\ud83d\uffff""#,
     ])
     func `half a surrogate pair is refused`(_ text: String) {
         #expect(JSON(parsing: text) == nil)

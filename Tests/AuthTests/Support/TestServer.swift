@@ -19,6 +19,7 @@ final class TestServer: Sendable {
     let services: Services
     let clock: ManualClock
     let faults: FaultyDatabase
+    private let directory: String
     private let adminToken = Mutex<String?>(nil)
 
     static let adminEmail = "root@example.org"
@@ -33,7 +34,7 @@ final class TestServer: Sendable {
         settings: [String: String?] = [:],
         probes: [Route] = []
     ) async throws {
-        let directory =
+        directory =
             FileManager.default.temporaryDirectory.path + "/latchkey-test-" + Hex.encode(Random.system.bytes(8))
         try FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: true)
         clock = ManualClock()
@@ -61,6 +62,11 @@ final class TestServer: Sendable {
         app = App(installation, lines: LineWriter(to: .nullDevice), extraRoutes: probes)
         let standard: [String: String?] = ["rate_limit.enabled": "0"]
         _ = try await app.settingsChanges.set(standard.merging(settings) { _, own in own }, by: .commandLine)
+    }
+
+    deinit {
+        try? faults.close()
+        try? FileManager.default.removeItem(atPath: directory)
     }
 
     /// Sends a request through everything but the socket.
