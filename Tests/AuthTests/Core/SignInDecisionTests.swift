@@ -8,7 +8,7 @@ struct SignInDecisionTests {
     private static let id = UserID(at: time, random: Random { Array(repeating: 1, count: $0) })
 
     private func decide(_ user: User?, isAdmins: Bool) -> SignInDecision {
-        let proof = Proof(subject: Self.id, methods: [.password], at: Self.time)
+        let proof = Proof(subject: Self.id, methods: [.password], at: Self.time) { _ in true }
         return SignInDecision(proof, SignInDecision.Facts(user: user, isAdminsCollection: isAdmins))
     }
 
@@ -31,12 +31,12 @@ struct SignInDecisionTests {
 
     @Test(
         arguments: [
-            (.human, .active, ["account:present", "status:active", "kind:human"]),
-            (.human, .pending, ["account:present", "status:pending"]),
-            (.human, .suspended, ["account:present", "status:suspended"]),
-            (.system, .active, ["account:present", "status:active", "kind:system"]),
-            (.system, .pending, ["account:present", "status:pending"]),
-            (.system, .suspended, ["account:present", "status:suspended"]),
+            (.human, .active, ["account:present", "proof:current", "status:active", "kind:human"]),
+            (.human, .pending, ["account:present", "proof:current", "status:pending"]),
+            (.human, .suspended, ["account:present", "proof:current", "status:suspended"]),
+            (.system, .active, ["account:present", "proof:current", "status:active", "kind:system"]),
+            (.system, .pending, ["account:present", "proof:current", "status:pending"]),
+            (.system, .suspended, ["account:present", "proof:current", "status:suspended"]),
         ] as [(User.Kind, User.Status, [String])]
     )
     func `only a person whose account is active gets in`(_ kind: User.Kind, _ status: User.Status, _ trace: [String]) {

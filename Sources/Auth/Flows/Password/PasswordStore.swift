@@ -17,8 +17,10 @@ extension Transaction {
         )
     }
 
-    /// The same password under new parameters; nothing happens when it was changed meanwhile.
-    func rehashPassword(of user: UserID, from old: PasswordHash, to new: PasswordHash) throws {
-        try execute("UPDATE secrets SET hash = \(new) WHERE user_id = \(user) AND type = 'password' AND hash = \(old)")
+    /// The same password under new parameters; false when it was changed meanwhile, or renewed by another sign-in.
+    func rehashPassword(of user: UserID, from old: PasswordHash, to new: PasswordHash) throws -> Bool {
+        try execute(
+            "UPDATE secrets SET hash = \(new) WHERE user_id = \(user) AND type = 'password' AND hash = \(old)"
+        ) == 1
     }
 }

@@ -28,8 +28,8 @@ struct Passwords: Sendable {
             try await lockout.countFailure(of: user?.id)
             throw AuthError(.invalidCredentials)
         }
-        if services.hasher.isOutdated(hash) { try await rehash(password, of: user.id, from: hash) }
-        let proof = Proof(subject: user.id, methods: [.password], at: services.clock.now())
+        let current = services.hasher.isOutdated(hash) ? try await rehash(password, of: user.id, from: hash) : hash
+        let proof = proof(of: user.id, by: [.password], with: current)
         return try await sessions.begin(proof, in: collection, lockout: lockout, from: client)
     }
 
@@ -64,7 +64,7 @@ struct Passwords: Sendable {
             try tx.endSessions(of: user.id, because: .passwordChanged, at: now)
             try tx.audit(.passwordChanged, by: principal.actor(from: client), on: user.id, services)
         }
-        let proof = Proof(subject: user.id, methods: principal.session.methods, at: now)
+        let proof = proof(of: user.id, by: principal.session.methods, with: hashed)
         return try await sessions.begin(proof, in: principal.collection, lockout: lockout, from: client)
     }
 
@@ -87,8 +87,24 @@ struct Passwords: Sendable {
         return matches && hash != nil
     }
 
-    private func rehash(_ password: Secret<String>, of user: UserID, from old: PasswordHash) async throws {
+    /// Holds as long as the user's password is the one that was verified.
+    private func proof(of user: UserID, by methods: [Proof.Method], with hash: PasswordHash) -> Proof {
+        Proof(subject: user, methods: methods, at: services.clock.now()) { tx in
+            try tx.passwordHash(of: user)?.rawValue == hash.rawValue
+        }
+    }
+
+    private func rehash(
+        _ password: Secret<String>,
+        of user: UserID,
+        from old: PasswordHash
+    ) async throws -> PasswordHash {
         let new = try await services.hasher.hash(password)
-        try await services.db.write { tx in try tx.rehashPassword(of: user, from: old, to: new) }
+        let isRenewed = try await services.db.write { tx in try tx.rehashPassword(of: user, from: old, to: new) }
+        if isRenewed { return new }
+        // Another sign-in renewed it first, which is fine, or the password was changed, which is not.
+        let stored = try await services.db.read { tx in try tx.passwordHash(of: user) }
+        guard let stored, try await verify(password, against: stored) else { throw AuthError(.invalidCredentials) }
+        return stored
     }
 }

@@ -36,7 +36,11 @@ struct Sessions: Sendable {
         let id = SessionID(at: now, random: services.random)
         let (user, session) = try await services.db.write { [services] tx in
             try lockout.check(in: tx, settings)
-            let facts = SignInDecision.Facts(user: try tx.user(proof.subject), isAdminsCollection: collection.isAdmins)
+            let facts = SignInDecision.Facts(
+                user: try tx.user(proof.subject),
+                isAdminsCollection: collection.isAdmins,
+                isProofCurrent: try proof.isCurrent(tx)
+            )
             let decision = SignInDecision(proof, facts)
             let trace: JSON = ["trace": .array(decision.trace.map(JSON.string)), "session": .string(id.rawValue)]
             guard case .begin(let kind) = decision.verdict, let user = facts.user else {

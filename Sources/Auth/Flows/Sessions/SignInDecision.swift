@@ -10,6 +10,8 @@ struct SignInDecision: Sendable, Equatable {
         /// Nil when the account is gone.
         let user: User?
         let isAdminsCollection: Bool
+        /// False when the credential was changed or removed since it was verified.
+        var isProofCurrent = true
     }
 
     let verdict: Verdict
@@ -26,6 +28,11 @@ struct SignInDecision: Sendable, Equatable {
             return
         }
         trace.append("account:present")
+        guard facts.isProofCurrent else {
+            self = refuse("proof:stale")
+            return
+        }
+        trace.append("proof:current")
         guard user.status == .active else {
             self = refuse("status:\(user.status.rawValue)")
             return

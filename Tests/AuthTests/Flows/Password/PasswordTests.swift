@@ -170,6 +170,47 @@ import Testing
     }
 
     @Test(arguments: Engine.available)
+    func `logins at once renew an old hash once, and all succeed`(_ engine: Engine) async throws {
+        let server = try await TestServer(engine)
+        try await server.signUp("ada@example.org")
+        let old = try OldHash.make(TestServer.password)
+        _ = try await server.services.db.write { tx in try tx.execute("UPDATE secrets SET hash = \(old)") }
+        let statuses = try await withThrowingTaskGroup(of: Int.self) { group in
+            for _ in 0..<8 {
+                group.addTask {
+                    let body: JSON = ["email": "ada@example.org", "password": .string(TestServer.password)]
+                    return try await server.post(Self.login, body).status
+                }
+            }
+            return try await group.reduce(into: [Int]()) { $0.append($1) }
+        }
+        #expect(statuses == Array(repeating: 200, count: 8))
+    }
+
+    @Test(arguments: Engine.available)
+    func `a proof whose password was changed since begins nothing`(_ engine: Engine) async throws {
+        let server = try await TestServer(engine)
+        let id = try #require(UserID(rawValue: try await server.signUp("ada@example.org")["id"]?.text ?? ""))
+        let users = try #require(try await server.services.collections()["users"])
+        let hash = try await server.services.db.read { tx in try tx.passwordHash(of: id)?.rawValue }
+        let proof = Proof(subject: id, methods: [.password], at: server.clock.now) { tx in
+            try tx.passwordHash(of: id)?.rawValue == hash
+        }
+        let token = try await server.signIn("ada@example.org")
+        let body: JSON = ["current_password": .string(TestServer.password), "password": "a new good one"]
+        _ = try await server.post("/api/auth/users/change-password", body, token: token).data()
+        let client = Client(address: "192.0.2.1", userAgent: nil)
+        let account = Lockout.Account(user: id, name: nil, collection: users.id)
+        let lockout = Lockout(services: server.services, account: account, client: client)
+        let before = try await server.count("SELECT count(*) AS count FROM sessions")
+        await #expect(throws: AuthError.self) {
+            _ = try await Sessions(services: server.services).begin(proof, in: users, lockout: lockout, from: client)
+        }
+        #expect(try await server.count("SELECT count(*) AS count FROM sessions") == before)
+        #expect(try await server.audit().last == "sign_in.failed")
+    }
+
+    @Test(arguments: Engine.available)
     func `no password is stored or answered in plain text`(_ engine: Engine) async throws {
         let server = try await TestServer(engine)
         let record = try await server.signUp("ada@example.org")
