@@ -49,9 +49,7 @@ struct Collections: Sendable {
         return try await services.db.write { [services] tx in
             guard let old = try tx.collections().first(where: { $0.id == id }) else { throw AuthError(.notFound) }
             let collection = try old.changed(by: body, isNew: false, at: now)
-            if old.isAdmins && (collection.name != old.name || collection.options != old.options) {
-                throw AuthError(.builtIn)
-            }
+            if old.isAdmins { try collection.checkAdmins(against: old) }
             try tx.updateCollection(collection)
             if collection.schema != old.schema { try tx.rebuildUniqueValues(of: collection) }
             try tx.audit(.collectionUpdated, by: actor, details: ["collection": .string(collection.name)], services)
@@ -74,6 +72,19 @@ struct Collections: Sendable {
 }
 
 extension Collection {
+    /// Throws `built_in` for a change that could keep the operator from making an admin on the command line, by an
+    /// email and a password alone.
+    fileprivate func checkAdmins(against old: Collection) throws {
+        guard name == old.name, options == old.options, !schema.fields.contains(where: \.isRequired),
+            schema[FieldSchema.email] == nil
+        else {
+            throw AuthError(
+                .builtIn,
+                "\(Self.adminsName) keeps its name, options and email rules, and can't have required fields."
+            )
+        }
+    }
+
     /// Every problem at once.
     fileprivate func changed(by body: OrderedDictionary<String, JSON>, isNew: Bool, at now: Timestamp) throws
         -> Collection

@@ -6,6 +6,17 @@ extension Transaction {
         try all("SELECT * FROM collections ORDER BY name").map(Collection.init)
     }
 
+    /// Throws `not_found` or `unavailable` when the collection was removed or changed since it was looked at: what was
+    /// validated by its old rules must not be written under new ones.
+    func checkUnchanged(_ collection: Collection) throws {
+        guard let row = try one("SELECT updated_at FROM collections WHERE id = \(collection.id)") else {
+            throw AuthError(.notFound, "There is no such collection.")
+        }
+        guard try row.get("updated_at") == collection.updatedAt else {
+            throw AuthError(.unavailable, "The collection has just been changed. Try again.", retryAfterSeconds: 1)
+        }
+    }
+
     /// Throws `name_taken`.
     func insertCollection(_ collection: Collection) throws {
         announce(Topic.collections)

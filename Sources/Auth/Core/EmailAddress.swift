@@ -22,7 +22,7 @@ struct EmailAddress: Hashable, Sendable {
     }
 
     /// Lower case; two addresses with the same folded text are one address.
-    var folded: String { text.lowercased() }
+    var folded: String { text.folded }
 
     private static func isLocalPart(_ text: Substring.UnicodeScalarView) -> Bool {
         guard String(text).utf8.count <= localBytesMax else { return false }
@@ -73,7 +73,7 @@ struct Username: Hashable, Sendable {
     }
 
     /// Lower case; decides uniqueness.
-    var folded: String { text.lowercased() }
+    var folded: String { text.folded }
 }
 
 extension Unicode.Scalar {

@@ -4,6 +4,11 @@ extension StringProtocol {
     /// Without white space at both ends.
     var trimmed: String { trimmingCharacters(in: .whitespacesAndNewlines) }
 
+    /// Lower case in canonical composition: what decides whether two names are one.
+    ///
+    /// Composed last, since lower case can come apart again.
+    var folded: String { lowercased().precomposedStringWithCanonicalMapping }
+
     /// An absolute URL of http or https with a host, and without user info.
     var isHTTPURL: Bool {
         // `URLComponents` mends what it can; a stored URL must be one as it stands (RFC 3986).

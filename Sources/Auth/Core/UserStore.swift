@@ -34,7 +34,7 @@ extension Transaction {
                     (id, collection_id, kind, status, email, email_folded, username, username_folded, email_verified, anonymous,
                     data, created_at, updated_at)
                 VALUES (\(user.id), \(user.collectionID), \(user.kind), \(user.status), \(user.email),
-                    \(user.email.map(folded)), \(user.username), \(user.username.map(folded)), \(user.isEmailVerified),
+                    \(user.email?.folded), \(user.username), \(user.username?.folded), \(user.isEmailVerified),
                     \(user.isAnonymous), \(JSON.object(user.data).serialized), \(user.createdAt), \(user.updatedAt))
                 """
             )
@@ -50,8 +50,8 @@ extension Transaction {
         try refusingTaken {
             try execute(
                 """
-                UPDATE users SET status = \(user.status), email = \(user.email), email_folded = \(user.email.map(folded)),
-                    username = \(user.username), username_folded = \(user.username.map(folded)),
+                UPDATE users SET status = \(user.status), email = \(user.email), email_folded = \(user.email?.folded),
+                    username = \(user.username), username_folded = \(user.username?.folded),
                     email_verified = \(user.isEmailVerified), data = \(JSON.object(user.data).serialized),
                     updated_at = \(user.updatedAt)
                 WHERE id = \(user.id)
@@ -118,8 +118,6 @@ extension Transaction {
             }
         }
     }
-
-    private func folded(_ text: String) -> String { text.lowercased() }
 
     /// The constraint decides, not a look beforehand: of two registrations at once, one is refused.
     private func refusingTaken(_ write: () throws -> Void) throws {

@@ -15,6 +15,8 @@ final class RateLimiter: Sendable {
 
     private struct Count {
         var window: Int64
+        /// Milliseconds since 1970; from then on it weighs nothing.
+        var staleAt: Int64
         var current = 0
         var previous = 0
     }
@@ -30,10 +32,11 @@ final class RateLimiter: Sendable {
         let elapsed = now.milliseconds % length
         let key = Key(label: label, address: AddressRange.limitKey(address))
         return counts.withLock { counts in
-            if counts.count >= Self.addressesMax && counts[key] == nil { Self.shrink(&counts, window) }
-            var count = counts[key] ?? Count(window: window)
+            if counts.count >= Self.addressesMax && counts[key] == nil { Self.shrink(&counts, now) }
+            var count = counts[key] ?? Count(window: window, staleAt: (window + 2) * length)
             if count.window != window {
-                count = Count(window: window, previous: count.window == window - 1 ? count.current : 0)
+                let previous = count.window == window - 1 ? count.current : 0
+                count = Count(window: window, staleAt: (window + 2) * length, previous: previous)
             }
             // In thousandths, to stay with integers.
             let weighed = Int64(count.current) * length + Int64(count.previous) * (length - elapsed)
@@ -55,8 +58,8 @@ final class RateLimiter: Sendable {
         return length - elapsed + max(0, faded)
     }
 
-    private static func shrink(_ counts: inout [Key: Count], _ window: Int64) {
-        counts = counts.filter { $0.value.window >= window - 1 }
+    private static func shrink(_ counts: inout [Key: Count], _ now: Timestamp) {
+        counts = counts.filter { $0.value.staleAt > now.milliseconds }
         // So many addresses in one window are an attack: to forget some is better than to grow.
         if counts.count >= addressesMax { counts.removeAll() }
     }

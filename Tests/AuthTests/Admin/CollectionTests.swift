@@ -82,6 +82,42 @@ import Testing
     }
 
     @Test(arguments: Engine.available)
+    func `no field of the admins can keep the command line from making one`(_ engine: Engine) async throws {
+        let server = try await TestServer(engine)
+        let admin = try await server.admin()
+        let path = "/api/collections/_admins"
+        let blocking: [JSON] = [
+            [["name": "x", "type": "text", "required": true]], [["name": "email", "type": "email", "pattern": "^no$"]],
+        ]
+        for fields in blocking {
+            #expect(try await server.send(.patch, path, ["fields": fields], token: admin).code == "built_in")
+        }
+        let harmless: JSON = ["fields": [["name": "team", "type": "text"]]]
+        #expect(try await server.send(.patch, path, harmless, token: admin).status == 200)
+        try await Commands(server.app.installation).createAdmin(email: "two@example.org", password: TestServer.password)
+    }
+
+    @Test(arguments: Engine.available)
+    func `a collection that is removed meanwhile takes no account`(_ engine: Engine) async throws {
+        let server = try await TestServer(engine)
+        let admin = try await server.admin()
+        _ = try await server.post("/api/collections", ["name": "clients"], token: admin).data()
+        let statuses = try await withThrowingTaskGroup(of: Int.self) { group in
+            for number in 0..<12 {
+                group.addTask {
+                    let email = JSON.string("user\(number)@example.org")
+                    let body: JSON = ["email": email, "password": .string(TestServer.password)]
+                    return try await server.post("/api/auth/clients/register", body).status
+                }
+            }
+            group.addTask { try await server.send(.delete, "/api/collections/clients", token: admin).status }
+            return try await group.reduce(into: Set<Int>()) { $0.insert($1) }
+        }
+        #expect(statuses.isSubset(of: [200, 404]))
+        #expect(try await server.users() == 1)
+    }
+
+    @Test(arguments: Engine.available)
     func `a field becomes unique only when no value is there twice`(_ engine: Engine) async throws {
         let server = try await TestServer(engine)
         let admin = try await server.admin()

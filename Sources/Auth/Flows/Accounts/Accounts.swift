@@ -82,6 +82,7 @@ struct Accounts: Sendable {
         let secretID = Identifier<PasswordHash>(at: now, random: services.random)
         try await services.db.write { [services] tx in
             try condition(tx, collection.id)
+            try tx.checkUnchanged(collection)
             try tx.insertUser(user, schema: collection.schema)
             if let hashed { try tx.putPassword(hashed, of: user.id, id: secretID, at: now) }
             try tx.audit(
@@ -171,6 +172,7 @@ struct Accounts: Sendable {
         let now = services.clock.now()
         let secretID = Identifier<PasswordHash>(at: now, random: services.random)
         return try await services.db.write { [services] tx in
+            try tx.checkUnchanged(collection)
             guard let old = try tx.user(id, in: collection.id) else { throw AuthError(.notFound) }
             guard old.kind == .human || hashed == nil else {
                 throw AuthError.validation(["password": "can't be set: system users act through API keys"])

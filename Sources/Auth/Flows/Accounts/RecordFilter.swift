@@ -44,8 +44,8 @@ struct RecordFilter: Sendable {
         case "kind": try compare("kind", sign, value)
         case "status": try compare("status", sign, value)
         // Folded columns: a filter finds what a sign-in would find.
-        case "email": try compare("email_folded", sign, value.precomposedStringWithCanonicalMapping.lowercased())
-        case "username": try compare("username_folded", sign, value.precomposedStringWithCanonicalMapping.lowercased())
+        case "email": try compare("email_folded", sign, value.folded)
+        case "username": try compare("username_folded", sign, value.folded)
         case "email_verified": try compare("email_verified", sign, flag: value)
         case "anonymous": try compare("anonymous", sign, flag: value)
         case "created_at": try compare("created_at", sign, time: value)

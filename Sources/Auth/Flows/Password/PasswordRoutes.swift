@@ -75,6 +75,14 @@ struct SignInName: Sendable {
     let text: String
 
     var emailFolded: String? { kind == .username ? nil : EmailAddress(parsing: text)?.folded }
+    /// Names what was meant, of each kind apart: an email sent as a username reaches no account, so it must not count
+    /// against the email that nobody has either, or the difference would tell which emails somebody has.
+    var lockoutKey: String {
+        if let emailFolded { return "email:\(emailFolded)" }
+        if let usernameFolded { return "username:\(usernameFolded)" }
+        return "\(kind):\(text.folded)"
+    }
+
     var usernameFolded: String? { kind == .email ? nil : Username(parsing: text)?.folded }
 }
 

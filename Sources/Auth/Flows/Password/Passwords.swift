@@ -55,7 +55,13 @@ struct Passwords: Sendable {
         let hashed = try await self.hash(new, email: user.email)
         let now = services.clock.now()
         let id = Identifier<PasswordHash>(at: now, random: services.random)
-        try await services.db.write { [services] tx in
+        let proof = proof(of: user.id, by: principal.session.methods, with: hashed)
+        return try await sessions.begin(
+            proof,
+            in: principal.collection,
+            lockout: lockout,
+            from: client
+        ) { [services] tx in
             // Of two changes at once, the second proved a password that is no longer the user's.
             guard try tx.passwordHash(of: user.id)?.rawValue == hash?.rawValue else {
                 throw AuthError(.invalidCredentials, "The current password is wrong.")
@@ -64,8 +70,6 @@ struct Passwords: Sendable {
             try tx.endSessions(of: user.id, because: .passwordChanged, at: now)
             try tx.audit(.passwordChanged, by: principal.actor(from: client), on: user.id, services)
         }
-        let proof = proof(of: user.id, by: principal.session.methods, with: hashed)
-        return try await sessions.begin(proof, in: principal.collection, lockout: lockout, from: client)
     }
 
     /// The hash of a new password.

@@ -23,8 +23,7 @@ struct Lockout: Sendable {
 
         var key: Digest {
             if let user { return Digest(of: "account:\(user)") }
-            let folded = name.map { $0.emailFolded ?? $0.usernameFolded ?? $0.text.lowercased() } ?? ""
-            return Digest(of: "name:\(collection):\(folded)")
+            return Digest(of: "name:\(collection):\(name?.lockoutKey ?? "")")
         }
     }
 

@@ -28,12 +28,12 @@ extension Transaction {
     }
 
     /// Moves the end of a live session further away; false when it ended meanwhile.
-    func extendSession(_ id: SessionID, until expiresAt: Timestamp) throws -> Bool {
+    func extendSession(_ id: SessionID, until expiresAt: Timestamp, at now: Timestamp) throws -> Bool {
         announce(Topic.session(id))
         return try execute(
             """
             UPDATE sessions SET expires_at = CASE WHEN expires_at < \(expiresAt) THEN \(expiresAt) ELSE expires_at END
-            WHERE id = \(id) AND ended_at IS NULL
+            WHERE id = \(id) AND ended_at IS NULL AND expires_at > \(now)
             """
         ) == 1
     }

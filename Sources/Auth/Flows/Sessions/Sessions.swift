@@ -28,14 +28,22 @@ struct Sessions: Sendable {
 
     /// Turns a proof into a session, if the decision allows it: the one end of every sign-in.
     ///
-    /// Throws `invalid_credentials` for accounts that may not sign in, `locked_out` while the account is locked.
-    func begin(_ proof: Proof, in collection: Collection, lockout: Lockout, from client: Client) async throws -> SignIn
-    {
+    /// `changes` are what belongs to the sign-in, such as a new password: they run first in its transaction, and only
+    /// while nothing is locked. Throws `invalid_credentials` for accounts that may not sign in, `locked_out` while the
+    /// account is locked.
+    func begin(
+        _ proof: Proof,
+        in collection: Collection,
+        lockout: Lockout,
+        from client: Client,
+        with changes: @escaping @Sendable (Transaction) throws -> Void = { _ in }
+    ) async throws -> SignIn {
         let settings = try await services.settings()
         let now = services.clock.now()
         let id = SessionID(at: now, random: services.random)
         let (user, session) = try await services.db.write { [services] tx in
             try lockout.check(in: tx, settings)
+            try changes(tx)
             let facts = SignInDecision.Facts(
                 user: try tx.user(proof.subject),
                 isAdminsCollection: collection.isAdmins,
@@ -93,8 +101,8 @@ struct Sessions: Sendable {
         // seconds, so of many refreshes within one only the first writes.
         if expiresAt > session.expiresAt {
             let reason = try await services.db.write { tx in
-                try tx.extendSession(session.id, until: expiresAt)
-                    ? nil : tx.session(session.id)?.end?.reason ?? .revoked
+                try tx.extendSession(session.id, until: expiresAt, at: now)
+                    ? nil : tx.session(session.id)?.endReason(at: now) ?? .revoked
             }
             if let reason { throw AuthError(.sessionEnded, details: ["reason": reason.rawValue]) }
         }

@@ -43,6 +43,14 @@ import Testing
     }
 
     @Test(arguments: Engine.available)
+    func `two spellings that fold to one email are one`(_ engine: Engine) async throws {
+        let server = try await TestServer(engine)
+        try await server.signUp("J\u{30C}@example.org")
+        let body: JSON = ["email": "\u{1F0}@example.org", "password": .string(TestServer.password)]
+        #expect(try await server.post(Self.register, body).code == "email_taken")
+    }
+
+    @Test(arguments: Engine.available)
     func `of 16 registrations of one email at once exactly one succeeds`(_ engine: Engine) async throws {
         let server = try await TestServer(engine)
         let statuses = try await withThrowingTaskGroup(of: Int.self) { group in

@@ -1,4 +1,5 @@
 import HTTPTypes
+import OrderedCollections
 import Storage
 import Testing
 
@@ -85,6 +86,44 @@ import Testing
             for _ in 0..<4 { codes.append(try await attempt(server, email, password).code) }
             #expect(codes == Array(repeating: "invalid_credentials", count: 3) + ["locked_out"])
         }
+    }
+
+    @Test(arguments: Engine.available)
+    func `a name sent as another kind tells nothing of who has an account`(_ engine: Engine) async throws {
+        let server = try await TestServer(engine, settings: ["auth.lockout.max_attempts": "3"])
+        try await server.signUp("ada@example.org")
+        var answers: [[String?]] = []
+        for email in ["ada@example.org", "nobody@example.org"] {
+            var codes: [String?] = []
+            for key in ["username", "username", "username", "username", "email", "identity"] {
+                codes.append(try await server.post(Self.login, .object([key: .string(email), "password": "x"])).code)
+            }
+            answers.append(codes)
+        }
+        #expect(answers[0] == answers[1])
+        #expect(answers[0].contains("locked_out"))
+    }
+
+    @Test(arguments: Engine.available)
+    func `a password change that comes after the lock changes nothing`(_ engine: Engine) async throws {
+        let server = try await TestServer(engine, settings: ["auth.lockout.max_attempts": "5"])
+        let token = try await server.signedUp("ada@example.org")
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            for number in 0..<30 {
+                let current = number == 29 ? TestServer.password : "wrong \(number)"
+                group.addTask {
+                    let body: JSON = ["current_password": .string(current), "password": "a new good one"]
+                    _ = try await server.post("/api/auth/users/change-password", body, token: token)
+                }
+            }
+            try await group.waitForAll()
+        }
+        // Whichever came first: either all of the change happened, or none of it.
+        let isChanged = try await server.audit().contains("password.changed")
+        #expect(try await server.get("/api/auth/me", token: token).status == (isChanged ? 401 : 200))
+        let ended = try await server.count("SELECT count(*) AS count FROM sessions WHERE ended_at IS NOT NULL")
+        #expect(ended == (isChanged ? 1 : 0))
+        #expect(try await server.count("SELECT count(*) AS count FROM sessions") == (isChanged ? 2 : 1))
     }
 
     @Test(arguments: Engine.available)
