@@ -75,10 +75,10 @@ struct Passwords: Sendable {
     /// The hash of a new password.
     ///
     /// Throws `validation_failed` when the policy refuses it.
-    func hash(_ password: Secret<String>, email: String?, field: String = "password") async throws -> PasswordHash {
+    func hash(_ password: Secret<String>, email: String?) async throws -> PasswordHash {
         let policy = PasswordPolicy(try await services.settings())
         if let problem = policy.problem(with: password.reveal(), email: email) {
-            throw AuthError.validation([field: problem])
+            throw AuthError.validation(["password": problem])
         }
         return try await services.hasher.hash(password)
     }
