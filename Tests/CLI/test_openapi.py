@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
 import subprocess
 import sys
@@ -85,7 +84,6 @@ def test_every_operation_described_as_guarded_asks_for_a_credential(
     assert [place for place in guarded if call_unauthenticated(server, *place).status != 401] == []
 
 
-@pytest.mark.skipif(not importlib.util.find_spec("schemathesis"), reason="schemathesis is not installed")
 def test_no_request_a_fuzzer_makes_up_is_answered_with_a_5xx(launch: Any, tmp_path: Path) -> None:
     server = launch().admin_setup()
     fuzz = subprocess.run(
