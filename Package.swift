@@ -33,9 +33,12 @@ let package = Package(
                 .unsafeFlags(["-Xlinker", "--wrap=mmap", "-Xlinker", "--wrap=munmap", "-l:libsodium.a"])
             ]
         ),
+        .systemLibrary(name: "CLibPQ", pkgConfig: "libpq", providers: [.apt(["libpq-dev"])]),
         .target(
             name: "Storage",
             dependencies: [
+                "CLibPQ",
+                .product(name: "DequeModule", package: "swift-collections"),
                 .product(name: "Crypto", package: "swift-crypto"),
                 .product(name: "GRDB", package: "GRDB.swift"),
                 .product(name: "GRDBSQLite", package: "GRDB.swift"),
@@ -70,11 +73,17 @@ let package = Package(
             ],
             swiftSettings: settings
         ),
-        .testTarget(name: "StorageTests", dependencies: ["Storage"], swiftSettings: settings),
+        .target(
+            name: "StorageTesting",
+            dependencies: ["Storage"],
+            path: "Tests/StorageTesting",
+            swiftSettings: settings
+        ),
+        .testTarget(name: "StorageTests", dependencies: ["Storage", "StorageTesting"], swiftSettings: settings),
         .testTarget(
             name: "AuthTests",
             dependencies: [
-                "Auth", "CArgon2", "Storage",
+                "Auth", "CArgon2", "Storage", "StorageTesting",
                 .product(name: "Crypto", package: "swift-crypto"),
                 .product(name: "HTTPTypes", package: "swift-http-types"),
                 .product(name: "Hummingbird", package: "hummingbird"),

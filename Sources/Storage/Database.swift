@@ -1,6 +1,6 @@
 /// A relational database.
 ///
-/// Conformers: ``SQLiteDatabase``, and PostgreSQL to come; the conformance suite runs on each.
+/// Conformers: ``SQLiteDatabase`` and ``PostgresDatabase``; the conformance suite runs on each.
 ///
 /// Closures are synchronous and do nothing but SQL, so that they can be grouped, rolled back and run again: no mail, no
 /// HTTP, no hashing inside.
@@ -10,10 +10,14 @@ package protocol Database: Sendable {
     /// Runs `body` on one consistent snapshot; it can't write.
     func read<T: Sendable>(_ body: @escaping @Sendable (Transaction) throws -> T) async throws -> T
 
-    /// Runs `body` as one transaction.
+    /// Runs `body` as one transaction, as if no other ran at the same time; maybe more than once, until it commits.
     ///
-    /// When this returns, its writes survive a crash; when it throws, nothing of it is stored.
+    /// When this returns, its writes survive a crash; when it throws, nothing of it is stored (unless the connection
+    /// broke during the commit: then nobody knows, and it throws ``DatabaseError/unavailable(_:)``).
     func write<T: Sendable>(_ body: @escaping @Sendable (Transaction) throws -> T) async throws -> T
+
+    /// Like ``write(_:)``, one after the other over all processes, and without limits of time: for what a start does.
+    func writeAlone<T: Sendable>(_ body: @escaping @Sendable (Transaction) throws -> T) async throws -> T
 
     /// Calls `handler` after each commit that announced topics, before its `write` returns, and whenever another
     /// process changed the database.
@@ -23,6 +27,14 @@ package protocol Database: Sendable {
 
     /// Notices the writes of other processes until the task is cancelled, within ``Change/noticeMilliseconds``.
     func watch() async throws
+
+    /// False while writes of other processes may go unnoticed: nothing may be answered from memory then.
+    var hearsOthers: Bool { get }
+
+    /// Tells other processes of topics without a write.
+    ///
+    /// Nothing where there are no other nodes; what can't be told is lost.
+    func tell(_ topics: [String]) async throws
 
     func close() throws
 }
@@ -34,7 +46,7 @@ package enum Change: Sendable, Equatable {
     /// Another process wrote something; nobody knows what.
     case unknown
 
-    /// A write of another process is noticed within this time.
+    /// SQLite: a write of another process is noticed within this time. PostgreSQL tells of it at once.
     package static let noticeMilliseconds = 200
 }
 
@@ -69,7 +81,7 @@ package final class Transaction {
         return try connection.run(text, values).changes
     }
 
-    /// Runs the text of a migration.
+    /// Runs a text that is not written in the source: of a migration, or made from the catalogue of tables.
     func define(_ text: String) throws {
         _ = try connection.run(text, [])
     }

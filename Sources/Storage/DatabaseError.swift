@@ -10,6 +10,8 @@ package enum DatabaseError: Error, Equatable {
     case unavailable(String)
     /// A column is missing or holds another type than the code expects.
     case unreadable(String)
+    /// The database's user lacks a right; the text says which.
+    case denied(String)
     /// The schema is not the one this binary knows; the text says what to do.
     case schema(String)
     /// Any other failure of a statement.

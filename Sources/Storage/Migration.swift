@@ -15,6 +15,9 @@ package struct Migration: Sendable {
         self.text = text
     }
 
+    /// Where the steps that were run are written down.
+    static let table = "schema_migrations"
+
     /// Hex SHA-256 of the text as written, before the tokens are replaced.
     package var digest: String {
         SHA256.hash(data: Array(text.utf8)).map { byte in
@@ -31,46 +34,72 @@ package struct Migration: Sendable {
 extension Database {
     /// Brings the schema up to date, all steps in one transaction, and tells which were run.
     ///
-    /// Throws ``DatabaseError/schema(_:)`` when a step that was run before has another text now, or when the database
-    /// has steps that this binary doesn't know.
+    /// Of processes that start at once, one does; where nothing is to be done, nothing needs the right to define tables.
+    ///
+    /// Throws ``DatabaseError/schema(_:)`` when a step that was run before has another text now, when the database has
+    /// steps that this binary doesn't know, or when the database's user may not define tables.
     @discardableResult
     package func migrate(_ migrations: [Migration], at milliseconds: Int64) async throws -> [Migration] {
-        try await write { tx in
-            try tx.lockSchema()
-            let applied = try tx.appliedMigrations()
-            if let unknown = applied.keys.sorted().first(where: { number in
-                !migrations.contains { $0.number == number }
-            }) {
+        let migrations = migrations.sorted { $0.number < $1.number }
+        if let applied = try await appliedMigrations(), try applied.missing(of: migrations).isEmpty { return [] }
+        do {
+            return try await writeAlone { tx in
+                try tx.createMigrationsTable()
+                let missing = try tx.appliedMigrations().missing(of: migrations)
+                for migration in missing { try tx.apply(migration, at: milliseconds) }
+                return missing
+            }
+        } catch DatabaseError.denied(let message) {
+            throw DatabaseError.schema(
+                """
+                The schema can't be brought up to date: \(message). Let the database's user define tables (as the owner: \
+                `GRANT CREATE ON SCHEMA public TO <user>`), or run `latchkey migrate` as a user who may.
+                """
+            )
+        }
+    }
+
+    /// Nil before the first migration.
+    private func appliedMigrations() async throws -> AppliedMigrations? {
+        do {
+            return try await read { tx in try tx.appliedMigrations() }
+        } catch DatabaseError.failed {
+            // There is no such table. Anything else that's wrong comes up again.
+            return nil
+        }
+    }
+}
+
+/// Digests of the steps that were run, by number.
+private struct AppliedMigrations: Sendable {
+    let digests: [Int: String]
+
+    func missing(of migrations: [Migration]) throws -> [Migration] {
+        if let unknown = digests.keys.sorted().first(where: { number in !migrations.contains { $0.number == number } })
+        {
+            throw DatabaseError.schema(
+                "The database has migration \(unknown), which this version doesn't know: it was used by a newer latchkey. "
+                    + "Run that version, or restore a backup made before the upgrade."
+            )
+        }
+        return try migrations.filter { migration in
+            guard let digest = digests[migration.number] else { return true }
+            guard digest == migration.digest else {
                 throw DatabaseError.schema(
-                    "The database has migration \(unknown), which this version doesn't know: it was used by a newer latchkey. "
-                        + "Run that version, or restore a backup made before the upgrade."
+                    "Migration \(migration.number) (\(migration.name)) was run here with another text than this version's."
                 )
             }
-            var run: [Migration] = []
-            for migration in migrations.sorted(by: { $0.number < $1.number }) {
-                if let digest = applied[migration.number] {
-                    guard digest == migration.digest else {
-                        throw DatabaseError.schema(
-                            "Migration \(migration.number) (\(migration.name)) was run here with another text than this version's."
-                        )
-                    }
-                } else {
-                    try tx.apply(migration, at: milliseconds)
-                    run.append(migration)
-                }
-            }
-            return run
+            return false
         }
     }
 }
 
 extension Transaction {
-    /// A first write, so that two processes can't migrate at once: SQLite then holds its write lock.
-    fileprivate func lockSchema() throws {
+    fileprivate func createMigrationsTable() throws {
         try define(
             dialect.expand(
                 """
-                CREATE TABLE IF NOT EXISTS schema_migrations (
+                CREATE TABLE IF NOT EXISTS \(Migration.table) (
                     number {int} NOT NULL PRIMARY KEY,
                     name TEXT NOT NULL,
                     digest TEXT NOT NULL,
@@ -81,9 +110,13 @@ extension Transaction {
         )
     }
 
-    fileprivate func appliedMigrations() throws -> [Int: String] {
+    fileprivate func appliedMigrations() throws -> AppliedMigrations {
         let rows = try all("SELECT number, digest FROM schema_migrations")
-        return try Dictionary(uniqueKeysWithValues: rows.map { row in (try row.get("number"), try row.get("digest")) })
+        return AppliedMigrations(
+            digests: try Dictionary(
+                uniqueKeysWithValues: rows.map { row in (try row.get("number"), try row.get("digest")) }
+            )
+        )
     }
 
     fileprivate func apply(_ migration: Migration, at milliseconds: Int64) throws {

@@ -1,5 +1,6 @@
 import Foundation
 import Storage
+import StorageTesting
 import Testing
 
 /// What caches rely on: a write tells its topics once it is stored, before its caller goes on.

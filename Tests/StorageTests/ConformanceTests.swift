@@ -1,4 +1,5 @@
 import Storage
+import StorageTesting
 import Testing
 
 /// What every engine must do alike: values, as they are stored and read.

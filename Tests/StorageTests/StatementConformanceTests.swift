@@ -1,4 +1,5 @@
 import Storage
+import StorageTesting
 import Testing
 
 /// The SQL that both engines understand alike: the subset that the product's statements stay in.

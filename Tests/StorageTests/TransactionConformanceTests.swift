@@ -1,4 +1,5 @@
 import Storage
+import StorageTesting
 import Testing
 
 /// What every engine must do alike: transactions, parallel callers, announcements.
@@ -84,7 +85,7 @@ struct TransactionConformanceTests {
         #expect(try await ids(db) == stride(from: 0, to: 90, by: 3).map { $0 } + [1000])
     }
 
-    @Test(arguments: Engine.available)
+    @Test(arguments: Engine.concurrent)
     func `a read keeps its snapshot while a write commits`(_ engine: Engine) async throws {
         let db = try await open(engine)
         try await db.run("INSERT INTO notes (id) VALUES (1)")
@@ -105,7 +106,7 @@ struct TransactionConformanceTests {
         #expect(try await ids(db) == [1, 2])
     }
 
-    @Test(arguments: Engine.available)
+    @Test(arguments: Engine.concurrent)
     func `a read does not see a write before its commit`(_ engine: Engine) async throws {
         let db = try await open(engine)
         let meeting = Meeting()

@@ -64,6 +64,11 @@ package final class SQLiteDatabase: Database {
         try await writer.write(body)
     }
 
+    /// SQLite lets one writer at a time in anyway.
+    package func writeAlone<T: Sendable>(_ body: @escaping @Sendable (Transaction) throws -> T) async throws -> T {
+        try await write(body)
+    }
+
     package func onChange(_ handler: @escaping @Sendable (Change) -> Void) {
         changes.subscribe(handler)
     }
@@ -83,23 +88,15 @@ package final class SQLiteDatabase: Database {
         }
     }
 
+    /// Other processes are the commands, each with its own short life; a server is watching.
+    package let hearsOthers = true
+
+    package func tell(_ topics: [String]) {}
+
     /// Folds the log into the database file, so that the file alone is complete, unless another process is reading.
     package func close() throws {
         _ = try? pool.writeWithoutTransaction { db in try db.checkpoint(.truncate) }
         try pool.close()
-    }
-
-    /// The schema as SQL text, in a stable order: what the golden file holds.
-    package func schema() async throws -> String {
-        try await pool.read { db in
-            try String.fetchAll(
-                db,
-                sql: """
-                    SELECT sql || ';' FROM sqlite_master
-                    WHERE sql IS NOT NULL AND name NOT LIKE 'sqlite_%' ORDER BY tbl_name, type DESC, name
-                    """
-            ).joined(separator: "\n\n") + "\n"
-        }
     }
 }
 

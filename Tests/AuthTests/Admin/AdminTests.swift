@@ -1,4 +1,5 @@
 import HTTPTypes
+import StorageTesting
 import Testing
 
 @testable import Auth

@@ -2,6 +2,7 @@ import Foundation
 import HTTPTypes
 import OrderedCollections
 import Storage
+import StorageTesting
 import Testing
 
 @testable import Auth
@@ -36,13 +37,10 @@ import Testing
         try compare(lines.joined(separator: "\n") + "\n", "Tests/Golden/routes.txt")
     }
 
-    @Test func `the golden file holds the schema`() async throws {
-        let path =
-            FileManager.default.temporaryDirectory.path + "/latchkey-schema-" + Hex.encode(Random.system.bytes(8))
-            + ".db"
-        let db = try SQLiteDatabase(path: path)
-        try await db.migrate(Schema.migrations, at: 0)
-        try compare(try await db.schema(), "Tests/Golden/schema.sqlite.sql")
+    @Test(arguments: Engine.available.filter { $0 != .postgresSingle })
+    func `the golden files hold the schema of each engine`(_ engine: Engine) async throws {
+        let db = try await engine.open(Schema.migrations)
+        try compare(try await db.schema(), "Tests/Golden/schema.\(engine).sql")
     }
 
     @Test func `the digests of the released migrations stand`() throws {

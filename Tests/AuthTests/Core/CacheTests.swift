@@ -216,7 +216,15 @@ private final class Announcer: Database {
 
     private let handlers = Mutex<[@Sendable (Change) -> Void]>([])
 
+    private let hearing = Atomic(true)
+
     let dialect = Dialect.sqlite
+
+    /// Whether the writes of other processes are heard.
+    var hearsOthers: Bool {
+        get { hearing.load(ordering: .relaxed) }
+        set { hearing.store(newValue, ordering: .relaxed) }
+    }
 
     func tell(_ change: Change) {
         for handler in handlers.withLock({ $0 }) { handler(change) }
@@ -229,5 +237,9 @@ private final class Announcer: Database {
     func read<T: Sendable>(_ body: @escaping @Sendable (Transaction) throws -> T) async throws -> T { throw Empty() }
     func write<T: Sendable>(_ body: @escaping @Sendable (Transaction) throws -> T) async throws -> T { throw Empty() }
     func watch() async throws {}
+    func writeAlone<T: Sendable>(_ body: @escaping @Sendable (Transaction) throws -> T) async throws -> T {
+        throw Empty()
+    }
+    func tell(_ topics: [String]) async throws {}
     func close() throws {}
 }

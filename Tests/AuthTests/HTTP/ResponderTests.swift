@@ -1,5 +1,6 @@
 import Foundation
 import HTTPTypes
+import StorageTesting
 import Testing
 
 @testable import Auth

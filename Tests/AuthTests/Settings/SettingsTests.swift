@@ -1,6 +1,7 @@
 import HTTPTypes
 import OrderedCollections
 import Storage
+import StorageTesting
 import Testing
 
 @testable import Auth

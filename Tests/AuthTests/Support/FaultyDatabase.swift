@@ -30,19 +30,27 @@ final class FaultyDatabase: Database {
     }
 
     func write<T: Sendable>(_ body: @escaping @Sendable (Transaction) throws -> T) async throws -> T {
-        try await inner.write { tx in
-            let faulty = Transaction(
-                connection: FaultyConnection(inner: tx.connection, database: self),
-                dialect: tx.dialect
-            )
-            let value = try body(faulty)
-            for topic in faulty.topics { tx.announce(topic) }
-            return value
-        }
+        try await inner.write { tx in try self.run(body, in: tx) }
+    }
+
+    func writeAlone<T: Sendable>(_ body: @escaping @Sendable (Transaction) throws -> T) async throws -> T {
+        try await inner.writeAlone { tx in try self.run(body, in: tx) }
+    }
+
+    private func run<T>(_ body: (Transaction) throws -> T, in tx: Transaction) throws -> T {
+        let faulty = Transaction(
+            connection: FaultyConnection(inner: tx.connection, database: self),
+            dialect: tx.dialect
+        )
+        let value = try body(faulty)
+        for topic in faulty.topics { tx.announce(topic) }
+        return value
     }
 
     func onChange(_ handler: @escaping @Sendable (Change) -> Void) { inner.onChange(handler) }
     func watch() async throws { try await inner.watch() }
+    var hearsOthers: Bool { inner.hearsOthers }
+    func tell(_ topics: [String]) async throws { try await inner.tell(topics) }
     func close() throws { try inner.close() }
 
     fileprivate func isFaulty() -> Bool {

@@ -5,6 +5,7 @@ import Logging
 import NIOCore
 import OrderedCollections
 import Storage
+import StorageTesting
 import Synchronization
 
 @testable import Auth
@@ -39,8 +40,7 @@ final class TestServer: Sendable {
         try FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: true)
         clock = ManualClock()
         let clock = clock
-        faults = FaultyDatabase(try await engine.open(in: directory))
-        try await faults.migrate(Schema.migrations, at: clock.now.milliseconds)
+        faults = FaultyDatabase(try await engine.open(Schema.migrations))
         let secrets = SigningSecrets(directory: directory, fixed: nil, algorithm: algorithm)
         try secrets.prepare(random: .system)
         var logger = Logger(label: "test")
@@ -65,7 +65,6 @@ final class TestServer: Sendable {
     }
 
     deinit {
-        try? faults.close()
         try? FileManager.default.removeItem(atPath: directory)
     }
 

@@ -1,5 +1,6 @@
 import Foundation
 import Storage
+import StorageTesting
 import Testing
 
 /// What is SQLite's alone: the file, its modes, and other processes on it.

@@ -1,5 +1,6 @@
 import HTTPTypes
 import Storage
+import StorageTesting
 import Testing
 
 @testable import Auth

@@ -1,0 +1,226 @@
+import DequeModule
+import Foundation
+import Synchronization
+
+/// Some threads with a connection each, and a bounded queue before them.
+///
+/// libpq blocks, so it has threads of its own and never runs on the cooperative pool. A class, since it owns threads.
+final class PostgresPool: Sendable {
+    /// How often a lost database is tried anew: so soon at first, then twice as long, up to the last.
+    static let retryMilliseconds = 100...1000
+
+    private struct State {
+        var waiting: Deque<Job> = []
+        var idleCount = 0
+        /// Why the database can't be reached; while it can't, nobody waits for it.
+        var away: String?
+        var isClosed = false
+    }
+
+    private struct Job: Sendable {
+        let number: UInt64
+        let deadline: ContinuousClock.Instant
+        let run: @Sendable (PostgresSlot) -> Void
+        let refuse: @Sendable (DatabaseError) -> Void
+    }
+
+    private let parameters: [(String, String)]
+    private let limits: PostgresLimits
+    private let report: @Sendable (PostgresReport) -> Void
+    private let state = Mutex(State())
+    private let wakeUp = DispatchSemaphore(value: 0)
+    private let ended = DispatchSemaphore(value: 0)
+    private let timer = DispatchQueue(label: "latchkey.postgres.waiting")
+
+    init(
+        _ parameters: [(String, String)],
+        _ limits: PostgresLimits,
+        report: @escaping @Sendable (PostgresReport) -> Void
+    ) {
+        self.parameters = parameters
+        self.limits = limits
+        self.report = report
+        for number in 0..<limits.connections {
+            let thread = Thread { self.work() }
+            thread.name = "postgres-\(number)"
+            thread.start()
+        }
+    }
+
+    /// Runs `job` on one of the threads.
+    ///
+    /// Throws ``DatabaseError/unavailable(_:)`` at once while the database is away or when the queue is full, and after
+    /// ``PostgresLimits/waitMilliseconds`` when no connection comes free.
+    func run<T: Sendable>(_ job: @escaping @Sendable (PostgresSlot) throws -> T) async throws -> T {
+        try await withCheckedThrowingContinuation { continuation in
+            enqueue(
+                run: { slot in continuation.resume(with: Result { try job(slot) }) },
+                refuse: { continuation.resume(throwing: $0) }
+            )
+        }
+    }
+
+    private func enqueue(
+        run: @escaping @Sendable (PostgresSlot) -> Void,
+        refuse: @escaping @Sendable (DatabaseError) -> Void
+    ) {
+        let deadline = ContinuousClock.now + .milliseconds(limits.waitMilliseconds)
+        let (refusal, mustWait): (String?, Bool) = state.withLock { state in
+            if state.isClosed { return ("the database is closed", false) }
+            if let away = state.away { return (away, false) }
+            guard state.waiting.count < limits.waitingMax else { return ("too many wait for a connection", false) }
+            let number = (state.waiting.last?.number ?? 0) + 1
+            state.waiting.append(Job(number: number, deadline: deadline, run: run, refuse: refuse))
+            return (nil, state.waiting.count > state.idleCount)
+        }
+        if let refusal {
+            refuse(.unavailable(refusal))
+            return
+        }
+        wakeUp.signal()
+        if mustWait {
+            timer.asyncAfter(deadline: .now() + .milliseconds(limits.waitMilliseconds)) { [weak self] in
+                self?.refuseOverdue()
+            }
+        }
+    }
+
+    private func refuseOverdue() {
+        let now = ContinuousClock.now
+        let overdue = state.withLock { state in
+            var overdue: [Job] = []
+            while let first = state.waiting.first, first.deadline <= now {
+                overdue.append(first)
+                state.waiting.removeFirst()
+            }
+            return overdue
+        }
+        for job in overdue {
+            job.refuse(.unavailable("no connection came free within \(limits.waitMilliseconds) ms"))
+        }
+    }
+
+    /// Ends the threads once they have done what waits.
+    func close() {
+        let isFirst = state.withLock { state in
+            defer { state.isClosed = true }
+            return !state.isClosed
+        }
+        guard isFirst else { return }
+        for _ in 0..<limits.connections { wakeUp.signal() }
+        for _ in 0..<limits.connections { ended.wait() }
+    }
+
+    // The threads
+
+    private func work() {
+        let slot = PostgresSlot { [self] in try connect() }
+        while true {
+            state.withLock { $0.idleCount += 1 }
+            wakeUp.wait()
+            let (job, isClosed) = state.withLock { state in
+                state.idleCount -= 1
+                return (state.waiting.popFirst(), state.isClosed)
+            }
+            if let job { job.run(slot) } else if isClosed { break }
+        }
+        slot.drop()
+        ended.signal()
+    }
+
+    /// A new connection.
+    ///
+    /// The first thread that gets none declares the database away and goes on trying; the others fail at once until it
+    /// is back.
+    private func connect() throws -> PostgresConnection {
+        if let away = state.withLock({ $0.away }) { throw DatabaseError.unavailable(away) }
+        do {
+            return try PostgresConnection(parameters)
+        } catch DatabaseError.unavailable(let reason) {
+            let (isFirst, refused) = state.withLock { state in
+                guard state.away == nil, !state.isClosed else { return (false, Deque<Job>()) }
+                state.away = reason
+                defer { state.waiting = [] }
+                return (true, state.waiting)
+            }
+            for job in refused { job.refuse(.unavailable(reason)) }
+            if isFirst {
+                report(.away(reason))
+                let thread = Thread { self.waitUntilBack() }
+                thread.name = "postgres-retry"
+                thread.start()
+            }
+            throw DatabaseError.unavailable(reason)
+        }
+    }
+
+    private func waitUntilBack() {
+        var pause = Self.retryMilliseconds.lowerBound
+        while !state.withLock({ $0.isClosed }) {
+            Thread.sleep(forTimeInterval: Double(pause) / 1000)
+            if let connection = try? PostgresConnection(parameters) {
+                connection.close()
+                state.withLock { $0.away = nil }
+                report(.back)
+                return
+            }
+            pause = min(pause * 2, Self.retryMilliseconds.upperBound)
+        }
+    }
+}
+
+/// How many connections a process opens, and how long who waits for one.
+package struct PostgresLimits: Sendable {
+    package static let connectionsDefault = 8
+    package static let waitMillisecondsDefault = 5000
+
+    let connections: Int
+    /// Without a free connection in this time, a transaction is given up before it has begun.
+    let waitMilliseconds: Int
+    let waitingMax: Int
+
+    package init(
+        connections: Int = connectionsDefault,
+        waitMilliseconds: Int = waitMillisecondsDefault,
+        waitingMax: Int = 10_000
+    ) {
+        self.connections = connections
+        self.waitMilliseconds = waitMilliseconds
+        self.waitingMax = waitingMax
+    }
+}
+
+/// What an operator wants to know of the connection to the database.
+package enum PostgresReport: Sendable, Equatable {
+    case away(String)
+    case back
+    /// The notifications of other nodes are heard, and caches are used.
+    case hears
+    /// They are not: caches are bypassed.
+    case deaf(String)
+}
+
+/// A thread's place for its connection.
+///
+/// Made anew when the old one is lost. A class, since it is handed through a job; only its thread uses it.
+final class PostgresSlot {
+    private var connection: PostgresConnection?
+    private let connect: () throws -> PostgresConnection
+
+    init(connect: @escaping () throws -> PostgresConnection) {
+        self.connect = connect
+    }
+
+    func take() throws -> PostgresConnection {
+        if let connection, connection.failure != .lost { return connection }
+        drop()
+        let new = try connect()
+        connection = new
+        return new
+    }
+
+    func drop() {
+        connection?.close()
+        connection = nil
+    }
+}

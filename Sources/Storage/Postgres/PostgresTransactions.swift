@@ -1,0 +1,85 @@
+import Foundation
+
+/// Runs a closure as a transaction on one connection, again where that is safe.
+///
+/// A class, since its conflicts queue on one lock.
+final class PostgresTransactions: Sendable {
+    /// A transaction that lost a conflict is run again; those of one process do so one at a time, so that each attempt
+    /// of one gets past the others. What remains are new transactions, and those of other nodes.
+    static let attemptsMax = 12
+
+    private let changes: ChangeFeed
+    private let notices: PostgresNotices
+    private let retries = DispatchSemaphore(value: 1)
+
+    init(changes: ChangeFeed, notices: PostgresNotices) {
+        self.changes = changes
+        self.notices = notices
+    }
+
+    /// Throws what the body throws, or ``DatabaseError``.
+    func run<T>(_ kind: TransactionKind, on slot: PostgresSlot, _ body: (Transaction) throws -> T) throws -> T {
+        var isRetrying = false
+        defer { if isRetrying { retries.signal() } }
+        var attempt = 1
+        while true {
+            let connection = try slot.take()
+            do {
+                return try once(kind, on: connection, body)
+            } catch let failed as Failed {
+                guard failed.isRepeatable, attempt < Self.attemptsMax else { throw failed.error }
+                attempt += 1
+            }
+            if connection.failure == .conflict && !isRetrying {
+                retries.wait()
+                isRetrying = true
+            } else {
+                // Other nodes may be at the same: a moment, and not the same one for each.
+                usleep(UInt32(DispatchTime.now().uptimeNanoseconds % 5_000))
+            }
+        }
+    }
+
+    /// One that failed, and whether it is sure that nothing of it was stored.
+    private struct Failed: Error {
+        let error: any Error
+        let isRepeatable: Bool
+    }
+
+    private func once<T>(
+        _ kind: TransactionKind,
+        on connection: PostgresConnection,
+        _ body: (Transaction) throws -> T
+    ) throws -> T {
+        let transaction = Transaction(connection: connection, dialect: .postgres)
+        connection.begin(kind)
+        let value: T
+        do {
+            value = try body(transaction)
+        } catch {
+            // Whatever the body made of it: a conflict or a lost connection is none of its business.
+            let isRepeatable = connection.failure != nil
+            connection.rollback()
+            throw Failed(error: error, isRepeatable: isRepeatable)
+        }
+        guard kind == .write else {
+            connection.endRead()
+            return value
+        }
+        do {
+            let isHeard = connection.isPostgres
+            try connection.commit(
+                telling: isHeard ? notices.payloads(transaction.topics) : [],
+                on: PostgresNotices.channel
+            )
+        } catch {
+            // After a lost connection nobody knows whether the commit was stored: running it again could do it twice.
+            let isRepeatable = connection.failure == .conflict
+            if connection.failure == nil { connection.rollback() }
+            throw Failed(error: error, isRepeatable: isRepeatable)
+        }
+        // Before the caller goes on: whoever sees his write acknowledged finds no stale cache.
+        if !transaction.topics.isEmpty { changes.publish(.topics(transaction.topics)) }
+        return value
+    }
+}

@@ -1,0 +1,145 @@
+CREATE TABLE audit_log (
+    sequence bigint GENERATED ALWAYS AS IDENTITY NOT NULL,
+    id text NOT NULL,
+    at bigint NOT NULL,
+    action text NOT NULL,
+    actor_id text,
+    subject_id text,
+    auth_impersonated_by text,
+    ip text NOT NULL,
+    user_agent text,
+    outcome text NOT NULL,
+    details text NOT NULL,
+    CONSTRAINT audit_log_pkey PRIMARY KEY (sequence),
+    CONSTRAINT audit_log_id_key UNIQUE (id)
+);
+
+CREATE INDEX audit_log_by_time ON audit_log USING btree (at);
+
+CREATE TABLE collections (
+    id text NOT NULL,
+    name text NOT NULL,
+    fields text NOT NULL,
+    options text NOT NULL,
+    created_at bigint NOT NULL,
+    updated_at bigint NOT NULL,
+    CONSTRAINT collections_pkey PRIMARY KEY (id),
+    CONSTRAINT collections_name UNIQUE (name)
+);
+
+CREATE TABLE key_fingerprints (
+    purpose text NOT NULL,
+    fingerprint text NOT NULL,
+    CONSTRAINT key_fingerprints_pkey PRIMARY KEY (purpose)
+);
+
+CREATE TABLE lockouts (
+    key bytea NOT NULL,
+    failures bigint NOT NULL,
+    last_failed_at bigint NOT NULL,
+    locked_until bigint NOT NULL,
+    CONSTRAINT lockouts_pkey PRIMARY KEY (key)
+);
+
+CREATE TABLE one_time_tokens (
+    digest bytea NOT NULL,
+    purpose text NOT NULL,
+    subject_id text,
+    created_at bigint NOT NULL,
+    expires_at bigint NOT NULL,
+    used_at bigint,
+    CONSTRAINT one_time_tokens_subject_id_fkey FOREIGN KEY (subject_id) REFERENCES users(id) ON DELETE CASCADE,
+    CONSTRAINT one_time_tokens_pkey PRIMARY KEY (digest)
+);
+
+CREATE INDEX one_time_tokens_by_subject ON one_time_tokens USING btree (subject_id, purpose);
+
+CREATE TABLE schema_migrations (
+    number bigint NOT NULL,
+    name text NOT NULL,
+    digest text NOT NULL,
+    applied_at bigint NOT NULL,
+    CONSTRAINT schema_migrations_pkey PRIMARY KEY (number)
+);
+
+CREATE TABLE secrets (
+    id text NOT NULL,
+    user_id text NOT NULL,
+    type text NOT NULL,
+    hash text NOT NULL,
+    created_at bigint NOT NULL,
+    last_used_at bigint,
+    CONSTRAINT secrets_user_id_fkey FOREIGN KEY (user_id) REFERENCES users(id) ON DELETE CASCADE,
+    CONSTRAINT secrets_pkey PRIMARY KEY (id)
+);
+
+CREATE INDEX secrets_by_user ON secrets USING btree (user_id);
+
+CREATE UNIQUE INDEX secrets_user_id ON secrets USING btree (user_id) WHERE (type = 'password'::text);
+
+CREATE TABLE sessions (
+    id text NOT NULL,
+    user_id text NOT NULL,
+    collection_id text NOT NULL,
+    kind text NOT NULL,
+    methods text NOT NULL,
+    proved_at bigint NOT NULL,
+    ip text NOT NULL,
+    user_agent text,
+    created_at bigint NOT NULL,
+    last_seen_at bigint NOT NULL,
+    expires_at bigint NOT NULL,
+    ended_at bigint,
+    end_reason text,
+    CONSTRAINT sessions_pkey PRIMARY KEY (id)
+);
+
+CREATE INDEX sessions_by_expiry ON sessions USING btree (expires_at);
+
+CREATE INDEX sessions_by_user ON sessions USING btree (user_id) WHERE (ended_at IS NULL);
+
+CREATE TABLE settings (
+    key text NOT NULL,
+    value text NOT NULL,
+    is_sealed boolean NOT NULL,
+    updated_at bigint NOT NULL,
+    CONSTRAINT settings_pkey PRIMARY KEY (key)
+);
+
+CREATE TABLE unique_values (
+    collection_id text NOT NULL,
+    field text NOT NULL,
+    value text NOT NULL,
+    user_id text NOT NULL,
+    CONSTRAINT unique_values_collection_id_fkey FOREIGN KEY (collection_id) REFERENCES collections(id) ON DELETE CASCADE,
+    CONSTRAINT unique_values_user_id_fkey FOREIGN KEY (user_id) REFERENCES users(id) ON DELETE CASCADE,
+    CONSTRAINT unique_values_collection_id_field_value PRIMARY KEY (collection_id, field, value)
+);
+
+CREATE INDEX unique_values_by_user ON unique_values USING btree (user_id);
+
+CREATE TABLE users (
+    id text NOT NULL,
+    collection_id text NOT NULL,
+    kind text NOT NULL,
+    status text NOT NULL,
+    email text,
+    email_folded text,
+    username text,
+    username_folded text,
+    email_verified boolean NOT NULL DEFAULT false,
+    anonymous boolean NOT NULL DEFAULT false,
+    data text NOT NULL,
+    created_at bigint NOT NULL,
+    updated_at bigint NOT NULL,
+    last_login_at bigint,
+    CONSTRAINT users_check CHECK (((kind = 'system'::text) OR (email IS NOT NULL))),
+    CONSTRAINT users_kind_check CHECK ((kind = ANY (ARRAY['human'::text, 'system'::text]))),
+    CONSTRAINT users_status_check CHECK ((status = ANY (ARRAY['active'::text, 'pending'::text, 'suspended'::text]))),
+    CONSTRAINT users_collection_id_fkey FOREIGN KEY (collection_id) REFERENCES collections(id),
+    CONSTRAINT users_pkey PRIMARY KEY (id),
+    CONSTRAINT users_collection_id_email_folded UNIQUE (collection_id, email_folded),
+    CONSTRAINT users_collection_id_username_folded UNIQUE (collection_id, username_folded)
+);
+
+CREATE INDEX users_by_creation ON users USING btree (collection_id, created_at, id);
