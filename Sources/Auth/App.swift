@@ -15,6 +15,7 @@ package struct App: Sendable {
     let accounts: Accounts
     let routes: [Route]
     let responder: Responder
+    private let lease: Lease
     private let readiness = Readiness()
     private let lines: LineWriter
 
@@ -28,6 +29,9 @@ package struct App: Sendable {
         settingsChanges = SettingsChanges(services: services)
         self.installation = installation
         self.lines = lines
+        lease = Lease("background", services)
+        let limiter = RateLimiter(isShared: installation.configuration.isShared)
+        limiter.hear(services)
         let flows: [[Route]] = [
             RecordRoutes(accounts: accounts).routes,
             PasswordRoutes(passwords: passwords).routes,
@@ -44,7 +48,7 @@ package struct App: Sendable {
             services: services,
             table: RouteTable(routes),
             authenticator: Authenticator(services: services),
-            limiter: RateLimiter(),
+            limiter: limiter,
             requestIDs: RequestIDs(random: services.random),
             log: RequestLog(lines, isOn: installation.configuration.logLevel <= .info)
         )
@@ -102,7 +106,9 @@ package struct App: Sendable {
             configuration: ServiceGroupConfiguration(
                 services: [
                     .init(service: Watching(installation: installation)),
-                    .init(service: Sweeper(services: installation.services)),
+                    .init(service: lease),
+                    .init(service: Sweeper(services: installation.services, lease: lease)),
+                    .init(service: RateSharing(services: installation.services, limiter: responder.limiter)),
                     .init(service: application), .init(service: Draining(readiness: readiness)),
                 ],
                 gracefulShutdownSignals: [.sigterm, .sigint],

@@ -31,15 +31,16 @@ package struct Installation: Sendable {
             throw Unusable(description: "The data directory \(directory) can't be made: \(error.localizedDescription)")
         }
         let clock = WallClock { Timestamp(milliseconds: Int64(Date().timeIntervalSince1970 * 1000)) }
-        let db = try SQLiteDatabase(path: directory + "/latchkey.db")
+        let db = try await Self.open(configuration, logger)
         let migrated = try await db.migrate(Schema.migrations, at: clock.now().milliseconds)
         if !migrated.isEmpty {
             logger.notice("The schema is up to date.", metadata: ["migrations": "\(migrated.map(\.name))"])
         }
         let secrets = SigningSecrets(
-            directory: directory,
+            file: SigningSecretFile(directory: directory),
             fixed: configuration.signingSecret,
-            algorithm: configuration.signingAlgorithm
+            algorithm: configuration.signingAlgorithm,
+            isShared: configuration.isShared
         )
         services = Services(
             db: db,
@@ -51,6 +52,26 @@ package struct Installation: Sendable {
             logger: logger
         )
         try await FirstCollections(services: services).make()
+    }
+
+    private static func open(_ configuration: Configuration, _ logger: Logger) async throws -> any Database {
+        switch configuration.store {
+        case .sqlite: return try SQLiteDatabase(path: configuration.dataDirectory + "/latchkey.db")
+        case .postgres(let url, let limits):
+            return try await PostgresDatabase.open(url.reveal(), limits) { report in
+                switch report {
+                case .away(let reason):
+                    logger.error(
+                        "The database can't be reached; requests are refused until it is back.",
+                        metadata: ["cause": "\(reason)"]
+                    )
+                case .back: logger.notice("The database is back.")
+                case .hears: logger.debug("Other nodes are heard: caches are used.")
+                case .deaf(let reason):
+                    logger.warning("Other nodes are not heard: caches are bypassed.", metadata: ["cause": "\(reason)"])
+                }
+            }
+        }
     }
 
     private init(_ configuration: Configuration, services: Services) {
@@ -68,10 +89,9 @@ package struct Installation: Sendable {
 
     /// Makes the signing secret if there is none, and notices that it was replaced.
     ///
-    /// The server's alone: a command without the server's environment must not take another secret for the new one.
+    /// The server's alone; throws ``Unusable`` when the other nodes of the database sign with another one.
     func prepareSigning() async throws {
-        try services.signingSecrets.prepare(random: services.random)
-        try await SigningSecretChange(services: services).notice()
+        try await SigningSecretChange(services: services).prepare()
     }
 
     /// Notices the writes of other processes until the task is cancelled.
@@ -111,8 +131,14 @@ private struct SealingKeyFile {
                     "This is not the sealing key that the database's secrets are sealed with. Give that one, by LATCHKEY_SEALING_KEY or in \(path)."
             )
         }
-        if known == nil { try await db.write { tx in try tx.putFingerprint(fingerprint, of: .sealing) } }
-        return key
+        guard known == nil else { return key }
+        // Of nodes that start at once with different keys, one is the first.
+        let isFirst = try await db.writeAlone { tx in
+            let known = try tx.fingerprint(of: .sealing)
+            if known == nil { try tx.putFingerprint(fingerprint, of: .sealing) }
+            return known == nil || known == fingerprint
+        }
+        return isFirst ? key : try await load(db)
     }
 
     private func read() throws -> [UInt8]? {
@@ -157,56 +183,9 @@ struct FirstCollections: Sendable {
             )
         }
         guard try await services.db.read({ tx in try tx.collections() }).isEmpty else { return }
-        try await services.db.write { tx in
+        try await services.db.writeAlone { tx in
             guard try tx.collections().isEmpty else { return }
             for collection in made { try tx.insertCollection(collection) }
-        }
-    }
-}
-
-/// Replacing `.secret` and restarting logs everyone out.
-struct SigningSecretChange: Sendable {
-    let services: Services
-
-    /// Compares the secret with the one that was in force before.
-    ///
-    /// Unless that one was rotated away in good order, every session ends with the reason `secret_rotated`.
-    func notice() async throws {
-        let (current, previous) = try services.signingSecrets.fingerprints()
-        guard try await services.db.read({ tx in try tx.fingerprint(of: .signing) }) != current else { return }
-        let now = services.clock.now()
-        try await services.db.write { [services] tx in
-            let known = try tx.fingerprint(of: .signing)
-            guard known != current else { return }
-            try tx.putFingerprint(current, of: .signing)
-            tx.announce(Topic.signingKeys)
-            guard let known, !previous.contains(known) else { return }
-            try tx.endAllSessions(because: .secretRotated, at: now)
-            try tx.audit(.signingSecretReplaced, by: .commandLine, services)
-        }
-    }
-
-    /// `latchkey secret rotate`: a fresh secret; nobody is logged out unless asked for.
-    func rotate(loggingEveryoneOut: Bool) async throws {
-        let now = services.clock.now()
-        try services.signingSecrets.prepare(random: services.random)
-        let before = try services.signingSecrets.fingerprints()
-        guard let known = try await services.db.read({ tx in try tx.fingerprint(of: .signing) }),
-            known == before.current || before.previous.contains(known)
-        else {
-            throw Installation.Unusable(
-                description:
-                    "The server signs with another secret than the one of this data directory. Start it once with this one first."
-            )
-        }
-        try services.signingSecrets.rotate(keepingPrevious: !loggingEveryoneOut, at: now, random: services.random)
-        let (current, _) = try services.signingSecrets.fingerprints()
-        try await services.db.write { [services] tx in
-            try tx.putFingerprint(current, of: .signing)
-            tx.announce(Topic.signingKeys)
-            if loggingEveryoneOut { try tx.endAllSessions(because: .secretRotated, at: now) }
-            let details: JSON = ["logout_everyone": .bool(loggingEveryoneOut)]
-            try tx.audit(.signingSecretRotated, by: .commandLine, details: details, services)
         }
     }
 }

@@ -1,5 +1,6 @@
 import Logging
 import Storage
+import Synchronization
 
 /// What flows need of the world: the database, time, chance, hashing, keys, settings.
 ///
@@ -13,6 +14,9 @@ struct Services: Sendable {
     let signingSecrets: SigningSecrets
     let logger: Logger
     let lastSeen = LastSeen()
+    /// Names this process among the nodes of its database.
+    let nodeID: String
+    let lastSettings = LastSettings()
 
     private let settingsCache: Cache<Unkeyed, Settings>
     private let collectionsCache: Cache<Unkeyed, CollectionIndex>
@@ -34,6 +38,7 @@ struct Services: Sendable {
         self.sealingKey = sealingKey
         self.signingSecrets = signingSecrets
         self.logger = logger
+        nodeID = Hex.encode(random.bytes(8))
         settingsCache = Self.single(Topic.settings, db)
         collectionsCache = Self.single(Topic.collections, db)
         keysCache = Self.single(Topic.signingKeys, db)
@@ -42,8 +47,24 @@ struct Services: Sendable {
     /// The settings in force.
     func settings() async throws -> Settings {
         if let settings = settingsCache.present(Unkeyed()) { return settings }
-        let loaded = try await settingsCache.value(for: Unkeyed()) { try await loadSettings() }
+        let loaded = try await settingsCache.value(for: Unkeyed()) {
+            let settings = try await loadSettings()
+            lastSettings.note(settings)
+            return settings
+        }
         return loaded ?? Settings(stored: [:])
+    }
+
+    /// The settings in force, or while the database is away those that were in force before: what a request is received
+    /// by.
+    ///
+    /// Whatever a request is for needs the database itself.
+    func settingsOrLast() async throws -> Settings {
+        do {
+            return try await settings()
+        } catch DatabaseError.unavailable {
+            return lastSettings.value
+        }
     }
 
     func collections() async throws -> CollectionIndex {
@@ -65,12 +86,13 @@ struct Services: Sendable {
         return admins
     }
 
-    /// Read from their files anew after a rotation, and after any write of another process: a rotation is one.
+    /// Throws `unavailable` on a node that lacks the secret in force.
     func signingKeys() async throws -> SigningKeys {
         if let keys = keysCache.present(Unkeyed()) { return keys }
-        guard let keys = try await keysCache.value(for: Unkeyed(), load: { try signingSecrets.load() }) else {
-            throw AuthError(.unexpected)
+        let keys = try await keysCache.value(for: Unkeyed()) {
+            try signingSecrets.keys(try await db.read { tx in try tx.storedSigningSecrets() }, sealingKey)
         }
+        guard let keys else { throw AuthError(.unexpected) }
         return keys
     }
 
@@ -96,5 +118,18 @@ struct Services: Sendable {
 
     private static func single<Value>(_ topic: String, _ db: any Database) -> Cache<Unkeyed, Value> {
         Cache(capacity: 1, of: db) { $0 == topic ? .all : .none }
+    }
+}
+
+/// The settings that were read last, for what can't ask the database.
+///
+/// A class, since they change.
+final class LastSettings: Sendable {
+    private let settings = Mutex(Settings(stored: [:]))
+
+    var value: Settings { settings.withLock { $0 } }
+
+    func note(_ settings: Settings) {
+        self.settings.withLock { $0 = settings }
     }
 }

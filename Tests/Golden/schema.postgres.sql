@@ -33,6 +33,13 @@ CREATE TABLE key_fingerprints (
     CONSTRAINT key_fingerprints_pkey PRIMARY KEY (purpose)
 );
 
+CREATE TABLE leases (
+    name text NOT NULL,
+    holder text NOT NULL,
+    beat bigint NOT NULL,
+    CONSTRAINT leases_pkey PRIMARY KEY (name)
+);
+
 CREATE TABLE lockouts (
     key bytea NOT NULL,
     failures bigint NOT NULL,
@@ -104,6 +111,14 @@ CREATE TABLE settings (
     is_sealed boolean NOT NULL,
     updated_at bigint NOT NULL,
     CONSTRAINT settings_pkey PRIMARY KEY (key)
+);
+
+CREATE TABLE signing_secrets (
+    fingerprint text NOT NULL,
+    sealed text,
+    created_at bigint NOT NULL,
+    replaced_at bigint,
+    CONSTRAINT signing_secrets_pkey PRIMARY KEY (fingerprint)
 );
 
 CREATE TABLE unique_values (

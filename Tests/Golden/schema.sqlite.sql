@@ -29,6 +29,12 @@ CREATE TABLE key_fingerprints (
     fingerprint TEXT NOT NULL
 ) STRICT;
 
+CREATE TABLE leases (
+    name TEXT NOT NULL PRIMARY KEY,
+    holder TEXT NOT NULL,
+    beat INTEGER NOT NULL
+) STRICT;
+
 CREATE TABLE lockouts (
     key BLOB NOT NULL PRIMARY KEY,
     failures INTEGER NOT NULL,
@@ -92,6 +98,13 @@ CREATE TABLE settings (
     value TEXT NOT NULL,
     is_sealed INTEGER NOT NULL,
     updated_at INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE signing_secrets (
+    fingerprint TEXT NOT NULL PRIMARY KEY,
+    sealed TEXT,
+    created_at INTEGER NOT NULL,
+    replaced_at INTEGER
 ) STRICT;
 
 CREATE TABLE unique_values (

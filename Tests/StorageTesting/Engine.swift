@@ -71,7 +71,13 @@ private final class TemporaryDatabase: Database {
         self.home = home
     }
 
-    deinit { try? database.close() }
+    /// On a thread that is none of the database's: the last reference may go with a closure that it runs.
+    deinit {
+        DispatchQueue.global().async { [database, home] in
+            try? database.close()
+            withExtendedLifetime(home) {}
+        }
+    }
 
     var dialect: Dialect { database.dialect }
     var hearsOthers: Bool { database.hearsOthers }

@@ -4,6 +4,8 @@ import Synchronization
 /// What the database says, kept in memory while it is true: an entry dies with the write that changes it, before that
 /// write is acknowledged in this process, and within ``Change/noticeMilliseconds`` of another process's.
 ///
+/// While writes of other processes may go unnoticed (``Database/hearsOthers``), it is bypassed.
+///
 /// Bounded: it holds at most twice `capacity` entries; those not asked for lately go first.
 final class Cache<Key: Hashable & Sendable, Value: Sendable>: Sendable {
     private struct State {
@@ -15,6 +17,7 @@ final class Cache<Key: Hashable & Sendable, Value: Sendable>: Sendable {
 
     private let state = Mutex(State())
     private let capacity: Int
+    private let db: any Database
 
     /// Which entries a change makes wrong.
     enum Affected {
@@ -26,6 +29,7 @@ final class Cache<Key: Hashable & Sendable, Value: Sendable>: Sendable {
     /// `affected` says what a topic means for this cache.
     init(capacity: Int, of db: any Database, affected: @escaping @Sendable (_ topic: String) -> Affected) {
         self.capacity = capacity
+        self.db = db
         db.onChange { [weak self] change in
             guard case .topics(let topics) = change else {
                 self?.removeAll()
@@ -44,6 +48,7 @@ final class Cache<Key: Hashable & Sendable, Value: Sendable>: Sendable {
     /// The entry, or what `load` finds; a load that a write overtook is answered but not kept.
     func value(for key: Key, load: () async throws -> Value?) async throws -> Value? {
         if let value = present(key) { return value }
+        guard db.hearsOthers else { return try await load() }
         state.withLock { $0.loads[key, default: (0, false)].count += 1 }
         var loaded: Value?
         defer { finishLoad(of: key, with: loaded) }
@@ -53,7 +58,8 @@ final class Cache<Key: Hashable & Sendable, Value: Sendable>: Sendable {
 
     /// The entry, without a load.
     func present(_ key: Key) -> Value? {
-        state.withLock { state in
+        guard db.hearsOthers else { return nil }
+        return state.withLock { state in
             if let value = state.recent[key] { return value }
             guard let value = state.older.removeValue(forKey: key) else { return nil }
             insert(value, for: key, into: &state)
@@ -97,23 +103,3 @@ final class Cache<Key: Hashable & Sendable, Value: Sendable>: Sendable {
 
 /// The one value of a cache without keys, such as the settings.
 struct Unkeyed: Hashable, Sendable {}
-
-/// The topics of ``Transaction/announce(_:)``.
-enum Topic {
-    static let settings = "settings"
-    static let collections = "collections"
-    static let signingKeys = "keys"
-    private static let userPrefix = "user:"
-    private static let sessionPrefix = "session:"
-
-    static func user(_ id: UserID) -> String { userPrefix + id.rawValue }
-    static func session(_ id: SessionID) -> String { sessionPrefix + id.rawValue }
-
-    static func userID(_ topic: String) -> UserID? { id(topic, userPrefix) }
-    static func sessionID(_ topic: String) -> SessionID? { id(topic, sessionPrefix) }
-
-    private static func id<Subject>(_ topic: String, _ prefix: String) -> Identifier<Subject>? {
-        guard topic.hasPrefix(prefix) else { return nil }
-        return Identifier(rawValue: String(topic.dropFirst(prefix.count)))
-    }
-}

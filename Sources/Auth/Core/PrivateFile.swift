@@ -11,7 +11,7 @@ enum PrivateFile {
         try? FileManager.default.removeItem(atPath: temporary)
         guard FileManager.default.createFile(atPath: temporary, contents: nil, attributes: [.posixPermissions: 0o600])
         else {
-            throw SigningSecrets.Unusable(description: "\(temporary) can't be written.")
+            throw SigningSecretFile.Unusable(description: "\(temporary) can't be written.")
         }
         let file = try FileHandle(forWritingTo: URL(fileURLWithPath: temporary))
         try file.write(contentsOf: bytes)
@@ -20,7 +20,7 @@ enum PrivateFile {
         try file.synchronize()
         try file.close()
         guard rename(temporary, path) == 0 else {
-            throw SigningSecrets.Unusable(description: "\(path) can't be written.")
+            throw SigningSecretFile.Unusable(description: "\(path) can't be written.")
         }
         let folder = open(directory, O_RDONLY)
         if folder >= 0 {

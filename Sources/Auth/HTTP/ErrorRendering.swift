@@ -12,7 +12,8 @@ extension Responder {
         case let error as any HTTPResponseError:
             // Hummingbird's own, such as a connection that breaks off inside a body.
             AuthError(error.status.code == 413 ? .tooLarge : .malformed, cause: error)
-        case DatabaseError.unavailable: AuthError(.unavailable, cause: error, retryAfterSeconds: 2)
+        case DatabaseError.unavailable, DatabaseError.denied:
+            AuthError(.unavailable, cause: error, retryAfterSeconds: 2)
         default: AuthError(.unexpected, cause: error)
         }
     }

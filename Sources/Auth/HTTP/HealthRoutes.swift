@@ -30,6 +30,8 @@ struct HealthRoutes: Sendable {
                     throw AuthError(.unavailable, "The server is shutting down.", retryAfterSeconds: 2)
                 }
                 try await services.db.read { tx in _ = try tx.one("SELECT 1 AS one") }
+                // A node that can't verify the others' tokens must get no requests.
+                _ = try await services.signingKeys()
                 return .data(["ready": true])
             },
         ]

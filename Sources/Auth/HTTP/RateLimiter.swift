@@ -1,9 +1,11 @@
+import Storage
 import Synchronization
 
-/// Counts requests by address in this process: a sliding window of two halves, bounded in memory.
+/// Counts requests by address, together with the other nodes of the database: a sliding window of two halves, bounded in memory.
 ///
-/// The count of the window before fades out linearly, so no burst passes twice at a boundary. A class, since it counts
-/// over requests.
+/// The count of the window before fades out linearly, so no burst passes twice at a boundary. Nodes tell each other what
+/// they counted several times a second: within that time an address may pass on each of them. A class, since it counts over
+/// requests.
 final class RateLimiter: Sendable {
     /// Addresses kept; beyond, the counts of windows that are over go first.
     static let addressesMax = 100_000
@@ -19,35 +21,107 @@ final class RateLimiter: Sendable {
         var staleAt: Int64
         var current = 0
         var previous = 0
+        /// Of this node, not told to the others yet.
+        var untold = 0
     }
 
-    private let counts = Mutex<[Key: Count]>([:])
+    private struct State {
+        var counts: [Key: Count] = [:]
+        var untold: Set<Key> = []
+    }
+
+    private let state = Mutex(State())
+    private let isShared: Bool
+
+    /// `isShared` where other nodes count too.
+    init(isShared: Bool = false) {
+        self.isShared = isShared
+    }
 
     /// Nil when the request may pass, else the seconds to wait.
     ///
     /// A refused request is not counted.
     func admit(_ address: String, as label: RateRules.Label, by rule: RateRules.Rule, at now: Timestamp) -> Int? {
         let length = Int64(rule.seconds) * 1000
-        let window = now.milliseconds / length
         let elapsed = now.milliseconds % length
         let key = Key(label: label, address: AddressRange.limitKey(address))
-        return counts.withLock { counts in
-            if counts.count >= Self.addressesMax && counts[key] == nil { Self.shrink(&counts, now) }
-            var count = counts[key] ?? Count(window: window, staleAt: (window + 2) * length)
-            if count.window != window {
-                let previous = count.window == window - 1 ? count.current : 0
-                count = Count(window: window, staleAt: (window + 2) * length, previous: previous)
-            }
+        return state.withLock { state in
+            var count = Self.count(of: key, in: &state, length: length, at: now)
             // In thousandths, to stay with integers.
             let weighed = Int64(count.current) * length + Int64(count.previous) * (length - elapsed)
             guard weighed + length <= Int64(rule.count) * length else {
-                counts[key] = count
+                state.counts[key] = count
                 return Int((Self.wait(count, rule, length: length, elapsed: elapsed) + 999) / 1000)
             }
             count.current += 1
-            counts[key] = count
+            if isShared {
+                count.untold += 1
+                if count.current * Self.toldShare >= rule.count { state.untold.insert(key) }
+            }
+            state.counts[key] = count
             return nil
         }
+    }
+
+    // Between nodes
+
+    /// An address is told to the other nodes once it has used up this part of its limit here.
+    static let toldShare = 5
+    /// Addresses told at once.
+    static let toldMax = 2000
+
+    /// What this node counted since the last call and the others should know, as topics.
+    func takeUntold() -> [String] {
+        state.withLock { state in
+            let keys = state.untold.prefix(Self.toldMax)
+            state.untold.subtract(keys)
+            return keys.compactMap { key in
+                guard let count = state.counts[key], count.untold > 0 else { return nil }
+                state.counts[key]?.untold = 0
+                return Topic.requests(count.untold, from: key.address, as: key.label)
+            }
+        }
+    }
+
+    /// Adds what other nodes tell to one's own counts.
+    func hear(_ services: Services) {
+        guard isShared else { return }
+        // Not the services themselves: the database that keeps this handler is one of them.
+        let (clock, lastSettings) = (services.clock, services.lastSettings)
+        services.db.onChange { [weak self] change in
+            guard let self, case .topics(let topics) = change else { return }
+            let rules = lastSettings.value.rateRules
+            for topic in topics {
+                guard let told = Topic.requests(topic), let rule = rules?.rule(for: told.label) else { continue }
+                add(
+                    told.count,
+                    from: Key(label: told.label, address: told.address),
+                    by: rule,
+                    at: clock.now()
+                )
+            }
+        }
+    }
+
+    private func add(_ requests: Int, from key: Key, by rule: RateRules.Rule, at now: Timestamp) {
+        state.withLock { state in
+            var count = Self.count(of: key, in: &state, length: Int64(rule.seconds) * 1000, at: now)
+            count.current += requests
+            state.counts[key] = count
+        }
+    }
+
+    // Counting
+
+    private static func count(of key: Key, in state: inout State, length: Int64, at now: Timestamp) -> Count {
+        if state.counts.count >= addressesMax && state.counts[key] == nil { shrink(&state.counts, now) }
+        let window = now.milliseconds / length
+        var count = state.counts[key] ?? Count(window: window, staleAt: (window + 2) * length)
+        if count.window != window {
+            let previous = count.window == window - 1 ? count.current : 0
+            count = Count(window: window, staleAt: (window + 2) * length, previous: previous, untold: count.untold)
+        }
+        return count
     }
 
     /// Milliseconds until a request passes if none comes before: when the older of the two counts has faded enough.

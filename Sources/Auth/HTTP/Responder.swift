@@ -31,7 +31,7 @@ struct Responder: HTTPResponder {
         var trail = Trail()
         var response: Response
         do {
-            let settings = try await services.settings()
+            let settings = try await services.settingsOrLast()
             trail.client = client(of: request, context, settings)
             if let preflight = CORS.preflight(request, settings) {
                 response = preflight
@@ -46,7 +46,7 @@ struct Responder: HTTPResponder {
             let refusal = Self.refusal(for: error)
             trail.error = refusal
             response = Self.render(refusal, requestID: id)
-            if let settings = try? await services.settings() { CORS.allow(request, settings, &response) }
+            if let settings = try? await services.settingsOrLast() { CORS.allow(request, settings, &response) }
         }
         ResponseHeaders.complete(&response, requestID: id)
         if request.method == .head {

@@ -2,6 +2,7 @@ import Configuration
 import Foundation
 import Logging
 import OrderedCollections
+import Storage
 
 /// What the process is started with: command line over environment over `latchkey.json` in the data directory over
 /// defaults.
@@ -11,13 +12,29 @@ package struct Configuration: Sendable {
     let host: String
     let port: Int
     let dataDirectory: String
+    let store: Store
     let signingSecret: Secret<[UInt8]>?
     let signingAlgorithm: SigningAlgorithm
     let sealingKey: Secret<[UInt8]>?
     package let logLevel: Logger.Level
 
+    /// Where the accounts are.
+    enum Store: Sendable {
+        /// In the data directory.
+        case sqlite
+        case postgres(url: Secret<String>, PostgresLimits)
+    }
+
     static let fileName = "latchkey.json"
     static let signingSecretBytesMin = 32
+
+    /// Whether other nodes may use the same database.
+    var isShared: Bool {
+        switch store {
+        case .sqlite: false
+        case .postgres: true
+        }
+    }
 
     /// What stops the start: every problem, one a line.
     package struct Invalid: Error, CustomStringConvertible {
@@ -31,7 +48,8 @@ package struct Configuration: Sendable {
 
     /// The options by their names in `latchkey.json`; in the environment they are `LATCHKEY_` and the name in capitals.
     private static let options = [
-        "host", "port", "data_dir", "database_url", "jwt_secret", "jwt_algorithm", "sealing_key", "log_level",
+        "host", "port", "data_dir", "database_url", "database_pool_size", "database_pool_wait_ms", "jwt_secret",
+        "jwt_algorithm", "sealing_key", "log_level",
     ]
 
     /// `overrides` are what the command line gave, by option name.
@@ -78,19 +96,45 @@ package struct Configuration: Sendable {
                 "log_level must be one of: \(Logger.Level.allCases.map(\.rawValue).joined(separator: ", "))."
             )
         }
-        if values.string(forKey: "database.url", isSecret: true) != nil {
-            problems.append("database_url: this version stores in SQLite in the data directory only.")
-        }
+        let store = store(values, &problems)
         guard problems.isEmpty, let port, let algorithm, let level else { throw Invalid(problems: problems) }
         return Configuration(
             host: values.string(forKey: "host", default: "127.0.0.1"),
             port: port,
             dataDirectory: directory,
+            store: store,
             signingSecret: secret.map { Secret(Array($0.utf8)) },
             signingAlgorithm: algorithm,
             sealingKey: sealing.map(Secret.init),
             logLevel: level
         )
+    }
+
+    private static func store(_ values: ConfigReader, _ problems: inout [String]) -> Store {
+        func number(_ key: ConfigKey, _ name: String, _ range: ClosedRange<Int>, _ defaultValue: Int) -> Int {
+            let number = values.string(forKey: key).map { Int($0) ?? -1 } ?? defaultValue
+            if !range.contains(number) {
+                problems.append("\(name) must be a number from \(range.lowerBound) to \(range.upperBound).")
+            }
+            return number
+        }
+        let limits = PostgresLimits(
+            connections: number(
+                "database.pool.size",
+                "database_pool_size",
+                1...1000,
+                PostgresLimits.connectionsDefault
+            ),
+            waitMilliseconds: number(
+                "database.pool.wait.ms",
+                "database_pool_wait_ms",
+                1...600_000,
+                PostgresLimits.waitMillisecondsDefault
+            )
+        )
+        guard let url = values.string(forKey: "database.url", isSecret: true) else { return .sqlite }
+        if let problem = PostgresDatabase.problem(with: url) { problems.append("database_url \(problem).") }
+        return .postgres(url: Secret(url), limits)
     }
 
     /// The members of `latchkey.json`, or none when there is no such file.

@@ -15,6 +15,7 @@ final class PostgresPool: Sendable {
         /// Why the database can't be reached; while it can't, nobody waits for it.
         var away: String?
         var isClosed = false
+        var threads: Set<pthread_t> = []
     }
 
     private struct Job: Sendable {
@@ -100,20 +101,23 @@ final class PostgresPool: Sendable {
         }
     }
 
-    /// Ends the threads once they have done what waits.
+    /// Ends the threads once they have done what waits, and waits for it, unless one of them asks: the last reference to a
+    /// database may go with a closure that has just run on it.
     func close() {
-        let isFirst = state.withLock { state in
+        let (isFirst, isOwn) = state.withLock { state in
             defer { state.isClosed = true }
-            return !state.isClosed
+            return (!state.isClosed, state.threads.contains(pthread_self()))
         }
         guard isFirst else { return }
         for _ in 0..<limits.connections { wakeUp.signal() }
+        guard !isOwn else { return }
         for _ in 0..<limits.connections { ended.wait() }
     }
 
     // The threads
 
     private func work() {
+        _ = state.withLock { $0.threads.insert(pthread_self()) }
         let slot = PostgresSlot { [self] in try connect() }
         while true {
             state.withLock { $0.idleCount += 1 }

@@ -20,7 +20,8 @@ final class TestServer: Sendable {
     let services: Services
     let clock: ManualClock
     let faults: FaultyDatabase
-    private let directory: String
+    private let directory: TemporaryDirectory
+    private let watching: Task<Void, Never>?
     private let adminToken = Mutex<String?>(nil)
 
     static let adminEmail = "root@example.org"
@@ -29,43 +30,87 @@ final class TestServer: Sendable {
     /// One for all servers: its threads live as long as the process.
     private static let threads = HashingThreads(count: 2, waitingMax: 100_000)
 
-    init(
+    convenience init(
         _ engine: Engine,
         algorithm: SigningAlgorithm = .es256,
         settings: [String: String?] = [:],
         probes: [Route] = []
     ) async throws {
-        directory =
-            FileManager.default.temporaryDirectory.path + "/latchkey-test-" + Hex.encode(Random.system.bytes(8))
-        try FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: true)
-        clock = ManualClock()
+        let db = try await engine.open(Schema.migrations)
+        // PostgreSQL's caches are bypassed until others are heard; on SQLite nobody else is there.
+        let node = Node(sealingKey: Random.system.bytes(32), isShared: engine != .sqlite, isWatching: engine != .sqlite)
+        try await self.init(db, node, algorithm: algorithm, settings: settings, probes: probes)
+    }
+
+    /// So many nodes of one new database, each with a data directory of its own, on one clock.
+    static func nodes(_ engine: Engine, _ count: Int = 2, settings: [String: String?] = [:]) async throws
+        -> [TestServer]
+    {
+        let node = Node(sealingKey: Random.system.bytes(32), isShared: engine != .sqlite, isWatching: true)
+        var servers: [TestServer] = []
+        for db in try await engine.openNodes(count, Schema.migrations) {
+            servers.append(try await TestServer(db, node, settings: servers.isEmpty ? settings : nil))
+        }
+        return servers
+    }
+
+    /// What the nodes of a database have in common.
+    struct Node: Sendable {
+        let clock = ManualClock()
+        let sealingKey: [UInt8]
+        let isShared: Bool
+        let isWatching: Bool
+    }
+
+    /// `settings` nil leaves them as another node has set them.
+    init(
+        _ db: any Database,
+        _ node: Node,
+        algorithm: SigningAlgorithm = .es256,
+        settings: [String: String?]?,
+        probes: [Route] = [],
+        secret: String? = nil
+    ) async throws {
+        directory = try TemporaryDirectory()
+        clock = node.clock
         let clock = clock
-        faults = FaultyDatabase(try await engine.open(Schema.migrations))
-        let secrets = SigningSecrets(directory: directory, fixed: nil, algorithm: algorithm)
-        try secrets.prepare(random: .system)
+        let faults = FaultyDatabase(db)
+        self.faults = faults
         var logger = Logger(label: "test")
         logger.logLevel = .critical
+        if let secret { try secret.write(toFile: directory.file(".secret"), atomically: true, encoding: .utf8) }
         services = Services(
             db: faults,
             clock: WallClock { clock.now },
             random: .system,
             hasher: PasswordHasher(threads: Self.threads),
-            sealingKey: SealingKey(bytes: Random.system.bytes(32))!,
-            signingSecrets: secrets,
+            sealingKey: SealingKey(bytes: node.sealingKey)!,
+            signingSecrets: SigningSecrets(
+                file: SigningSecretFile(directory: directory.path),
+                fixed: nil,
+                algorithm: algorithm,
+                isShared: node.isShared
+            ),
             logger: logger
         )
-        let configuration = try await Configuration.load(
-            overrides: ["data_dir": directory, "log_level": "critical"],
-            environment: [:]
-        )
+        var options = ["data_dir": directory.path, "log_level": "critical"]
+        if node.isShared { options["database_url"] = "postgres://opened/already" }
+        let configuration = try await Configuration.load(overrides: options, environment: [:])
+        watching = node.isWatching ? Task { try? await faults.watch() } : nil
+        while node.isWatching && !faults.hearsOthers { try await Task.sleep(for: .milliseconds(2)) }
         let installation = try await Installation.prepared(configuration, services: services)
         app = App(installation, lines: LineWriter(to: .nullDevice), extraRoutes: probes)
+        guard let settings else { return }
         let standard: [String: String?] = ["rate_limit.enabled": "0"]
         _ = try await app.settingsChanges.set(standard.merging(settings) { _, own in own }, by: .commandLine)
     }
 
-    deinit {
-        try? FileManager.default.removeItem(atPath: directory)
+    deinit { watching?.cancel() }
+
+    /// Stops noticing what other nodes do.
+    func stopWatching() async {
+        watching?.cancel()
+        await watching?.value
     }
 
     /// Sends a request through everything but the socket.

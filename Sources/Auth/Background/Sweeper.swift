@@ -2,7 +2,8 @@ import Logging
 import ServiceLifecycle
 import Storage
 
-/// Background upkeep: writes down when sessions were seen, and removes what is over.
+/// Background upkeep: writes down when sessions were seen on this node, and, on the node that has the lease, removes what
+/// is over.
 struct Sweeper: Service {
     static let noteSeconds = 10
     static let sweepSeconds = 600
@@ -10,12 +11,18 @@ struct Sweeper: Service {
     static let endedKeptSeconds = 30 * 86_400
 
     let services: Services
+    let lease: Lease
 
     func run() async throws {
         try? await cancelWhenGracefulShutdown {
+            var isSweepDue = true
             var round = 0
             while !Task.isCancelled {
-                await upkeep(isSweep: round % (Self.sweepSeconds / Self.noteSeconds) == 0)
+                isSweepDue = isSweepDue || round % (Self.sweepSeconds / Self.noteSeconds) == 0
+                // A node that gets the lease between two rounds catches up in the next.
+                let isSweep = isSweepDue && lease.isHeld
+                if isSweep { isSweepDue = false }
+                await upkeep(isSweep: isSweep)
                 round += 1
                 try await Task.sleep(for: .seconds(Self.noteSeconds))
             }
@@ -26,6 +33,7 @@ struct Sweeper: Service {
     private func upkeep(isSweep: Bool) async {
         do {
             try await services.lastSeen.flush(to: services.db)
+            services.lastSeen.forget(before: services.clock.now().advanced(bySeconds: -Int(LastSeen.noteSeconds)))
             if isSweep { try await sweep() }
         } catch {
             services.logger.warning("Upkeep failed; it is tried again.", metadata: ["cause": "\(error)"])
@@ -34,7 +42,6 @@ struct Sweeper: Service {
 
     func sweep() async throws {
         let now = services.clock.now()
-        services.lastSeen.forget(before: now.advanced(bySeconds: -Int(LastSeen.noteSeconds)))
         try await services.db.write { tx in
             try tx.sweepSessions(before: now.advanced(bySeconds: -Self.endedKeptSeconds))
             try tx.sweepOneTimeTokens(before: now)
