@@ -24,8 +24,9 @@ build: ## Build everything, tests too
 test: ## Install what is missing, then run every suite
 	@scripts/setup --tests
 	swift build --build-tests
-	swift test --skip-build --disable-xctest
-	.venv/bin/pytest Tests/CLI
+	scripts/with-postgres swift test --skip-build --disable-xctest
+	.venv/bin/pytest Tests/CLI --engine sqlite
+	scripts/with-postgres .venv/bin/pytest Tests/CLI --engine postgres
 
 bench: ## Measure a release build under load
 	@scripts/setup --tests --bench

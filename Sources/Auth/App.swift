@@ -31,7 +31,7 @@ package struct App: Sendable {
         self.lines = lines
         lease = Lease("background", services)
         let limiter = RateLimiter(isShared: installation.configuration.isShared)
-        limiter.hear(services)
+        limiter.hear(services.db)
         let flows: [[Route]] = [
             RecordRoutes(accounts: accounts).routes,
             PasswordRoutes(passwords: passwords).routes,

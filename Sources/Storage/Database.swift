@@ -46,7 +46,7 @@ package enum Change: Sendable, Equatable {
     /// Another process wrote something; nobody knows what.
     case unknown
 
-    /// SQLite: a write of another process is noticed within this time. PostgreSQL tells of it at once.
+    /// On SQLite, a write of another process is noticed within this time; PostgreSQL tells of it at once.
     package static let noticeMilliseconds = 200
 }
 

@@ -8,10 +8,17 @@ struct CommonOptions: ParsableArguments {
     @Option(name: .customLong("data-dir"), help: "Where the database and the keys are. (default: ./latchkey-data)")
     var dataDirectory: String?
 
+    @Option(
+        name: .customLong("database-url"),
+        help: "A PostgreSQL database, postgres://…; without one, SQLite in the data directory."
+    )
+    var databaseURL: String?
+
     /// The configuration with these options over the environment and the file.
     func configuration(_ others: [String: String] = [:]) async throws -> Configuration {
         var overrides = others
         overrides["data_dir"] = dataDirectory
+        overrides["database_url"] = databaseURL
         return try await Configuration.load(overrides: overrides, environment: ProcessInfo.processInfo.environment)
     }
 

@@ -17,9 +17,6 @@ struct Serve: AsyncParsableCommand {
     @Option(help: "The port to listen on; 0 takes a free one. (default: 8090)")
     var port: Int?
 
-    @Option(name: .customLong("database-url"), help: "A PostgreSQL database; without it, SQLite in the data directory.")
-    var databaseURL: String?
-
     @OptionGroup var common: CommonOptions
 
     func run() async throws {
@@ -27,7 +24,6 @@ struct Serve: AsyncParsableCommand {
             var overrides: [String: String] = [:]
             overrides["host"] = host
             overrides["port"] = port.map(String.init)
-            overrides["database_url"] = databaseURL
             let configuration = try await common.configuration(overrides)
             let installation = try await Installation(configuration, logger: Output.logger(configuration.logLevel))
             try await App(installation).serve { address, setUpURL in

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
+from postgres import SHARED, Database
 from processes import BINARY, clean_environment, free_port, run_command
 
 PASSWORD = "correct horse battery"
@@ -35,10 +36,32 @@ PROPAGATION_SECONDS_MAX = 4
 T = TypeVar("T")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--engine", choices=("sqlite", "postgres"), default="sqlite", help="where servers store")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "engine(name): only with that engine")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leaves out what is about the other engine."""
+    engine = config.getoption("--engine")
+    others = [item for item in items if (mark := item.get_closest_marker("engine")) and mark.args[0] != engine]
+    config.hook.pytest_deselected(items=others)
+    items[:] = [item for item in items if item not in others]
+
+
+def pytest_report_header(config: pytest.Config) -> str:
+    return f"engine: {config.getoption('--engine')}"
+
+
 def pytest_sessionstart(session: pytest.Session) -> None:
     """Says at once what is missing, instead of failing every test."""
     if not session.config.option.collectonly and not os.access(BINARY, os.X_OK):
         pytest.exit(f"no latchkey binary at {BINARY}: build it first, or name it in LATCHKEY_BIN", returncode=2)
+    if session.config.getoption("--engine") == "postgres" and not SHARED:
+        pytest.exit("no PostgreSQL: run this by scripts/with-postgres", returncode=2)
 
 
 @dataclass(frozen=True)
@@ -98,11 +121,19 @@ def eventually(check: Callable[[], T | None], within: float = PROPAGATION_SECOND
 
 
 class Server:
-    """One `latchkey serve` process on a port and data directory of its own."""
+    """One `latchkey serve` process on a port and data directory of its own, and on `database` if one is given."""
 
-    def __init__(self, data_dir: Path, rate_limited: bool = False, **environment: str) -> None:
+    def __init__(
+        self, data_dir: Path, rate_limited: bool = False, database: Database | None = None, **environment: str
+    ) -> None:
         self.data_dir = data_dir
         self.rate_limited = rate_limited
+        self.database = database
+        self._is_new = True
+        if database:
+            # Commands find it there too.
+            data_dir.mkdir(mode=0o700, exist_ok=True)
+            (data_dir / "latchkey.json").write_text(json.dumps({"database_url": database.url}))
         self.environment = environment
         self.port = free_port()
         self.admin = ""
@@ -120,8 +151,9 @@ class Server:
 
     def start(self, *flags: str) -> Server:
         """Starts the server and returns when it is ready. `flags` replace `--host` and `--port`."""
-        if not self.rate_limited and not self.data_dir.exists():
+        if self._is_new and not self.rate_limited:
             self.command("settings", "set", "rate_limit.enabled=0")
+        self._is_new = False
         network = flags or ("--host", "127.0.0.1", "--port", str(self.port))
         with self._stdout.open("wb") as stdout, self._stderr.open("wb") as stderr:
             self._process = subprocess.Popen(
@@ -250,29 +282,53 @@ class Server:
         return self.me(token).status == 200
 
 
-@contextlib.contextmanager
-def launcher(directory: Path) -> Iterator[Callable[..., Server]]:
-    """Starts servers below `directory`, and kills what still runs in the end."""
-    with contextlib.ExitStack() as running:
+class Launcher:
+    """Starts servers below a directory, and ends what still runs when it is left."""
 
-        def start(rate_limited: bool = False, **environment: str) -> Server:
-            server = Server(directory / uuid.uuid4().hex[:8], rate_limited, **environment)
-            return running.enter_context(server).start()
+    def __init__(self, directory: Path, engine: str) -> None:
+        self._directory = directory
+        self._engine = engine
+        self._running = contextlib.ExitStack()
 
-        yield start
+    def __enter__(self) -> Launcher:
+        return self
+
+    def __exit__(self, *failure: object) -> None:
+        self._running.close()
+
+    def __call__(self, rate_limited: bool = False, database: Database | None = None, **environment: str) -> Server:
+        if database is None and self._engine == "postgres":
+            database = Database(SHARED)
+            self._running.callback(database.drop)
+        return self._start(rate_limited, database, environment)
+
+    def nodes(self, count: int = 2, database: Database | None = None, **options: Any) -> list[Server]:
+        """Real nodes on one PostgreSQL database, each with a data directory of its own and the same sealing key."""
+        if database is None:
+            database = Database(SHARED)
+            self._running.callback(database.drop)
+        rate_limited = options.pop("rate_limited", False)
+        environment = {"LATCHKEY_SEALING_KEY": base64.b64encode(os.urandom(32)).decode(), **options}
+        return [self._start(rate_limited, database, environment) for _ in range(count)]
+
+    def _start(self, rate_limited: bool, database: Database | None, environment: dict[str, str]) -> Server:
+        server = Server(self._directory / uuid.uuid4().hex[:8], rate_limited, database, **environment)
+        return self._running.enter_context(server).start()
 
 
 @pytest.fixture
-def launch(tmp_path: Path) -> Iterator[Callable[..., Server]]:
-    """Starts servers for one test: `launch()`, `launch(LATCHKEY_JWT_ALGORITHM="HS256")`."""
-    with launcher(tmp_path) as start:
+def launch(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Launcher]:
+    """Starts servers for one test: `launch()`, `launch(LATCHKEY_JWT_ALGORITHM="HS256")`, `launch.nodes(2)`."""
+    with Launcher(tmp_path, request.config.getoption("--engine")) as start:
         yield start
 
 
 @pytest.fixture(scope="module")
-def launch_for_module(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Server]]:
+def launch_for_module(
+    tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+) -> Iterator[Launcher]:
     """Starts servers that the tests of a module share."""
-    with launcher(tmp_path_factory.mktemp("servers")) as start:
+    with Launcher(tmp_path_factory.mktemp("servers"), request.config.getoption("--engine")) as start:
         yield start
 
 

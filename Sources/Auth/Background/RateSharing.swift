@@ -11,11 +11,16 @@ struct RateSharing: Service {
     func run() async throws {
         try? await cancelWhenGracefulShutdown {
             while !Task.isCancelled {
-                let topics = limiter.takeUntold()
-                // While the database is away nobody is told, and each node limits by what it sees itself.
-                if !topics.isEmpty { try? await services.db.tell(topics) }
+                await exchange()
                 try await Task.sleep(for: .milliseconds(Self.milliseconds))
             }
         }
+    }
+
+    /// While the database is away nobody is told, and each node limits by what it sees itself.
+    func exchange() async {
+        if let rules = try? await services.settings().rateRules { limiter.addTold(by: rules, at: services.clock.now()) }
+        let topics = limiter.takeUntold()
+        if !topics.isEmpty { try? await services.db.tell(topics) }
     }
 }

@@ -28,6 +28,8 @@ final class RateLimiter: Sendable {
     private struct State {
         var counts: [Key: Count] = [:]
         var untold: Set<Key> = []
+        /// By other nodes, not counted yet.
+        var told: [Key: Int] = [:]
     }
 
     private let state = Mutex(State())
@@ -83,31 +85,31 @@ final class RateLimiter: Sendable {
         }
     }
 
-    /// Adds what other nodes tell to one's own counts.
-    func hear(_ services: Services) {
+    /// Keeps what other nodes tell, until ``addTold(by:at:)``.
+    func hear(_ db: any Database) {
         guard isShared else { return }
-        // Not the services themselves: the database that keeps this handler is one of them.
-        let (clock, lastSettings) = (services.clock, services.lastSettings)
-        services.db.onChange { [weak self] change in
+        db.onChange { [weak self] change in
             guard let self, case .topics(let topics) = change else { return }
-            let rules = lastSettings.value.rateRules
-            for topic in topics {
-                guard let told = Topic.requests(topic), let rule = rules?.rule(for: told.label) else { continue }
-                add(
-                    told.count,
-                    from: Key(label: told.label, address: told.address),
-                    by: rule,
-                    at: clock.now()
-                )
+            let told = topics.compactMap(Topic.requests)
+            guard !told.isEmpty else { return }
+            state.withLock { state in
+                for (count, address, label) in told where state.told.count < Self.addressesMax {
+                    state.told[Key(label: label, address: address), default: 0] += count
+                }
             }
         }
     }
 
-    private func add(_ requests: Int, from key: Key, by rule: RateRules.Rule, at now: Timestamp) {
+    /// Adds what other nodes told to one's own counts, by the rules in force.
+    func addTold(by rules: RateRules, at now: Timestamp) {
         state.withLock { state in
-            var count = Self.count(of: key, in: &state, length: Int64(rule.seconds) * 1000, at: now)
-            count.current += requests
-            state.counts[key] = count
+            for (key, requests) in state.told {
+                guard let rule = rules.rule(for: key.label) else { continue }
+                var count = Self.count(of: key, in: &state, length: Int64(rule.seconds) * 1000, at: now)
+                count.current += requests
+                state.counts[key] = count
+            }
+            state.told = [:]
         }
     }
 

@@ -23,7 +23,7 @@ enum TransactionKind: Sendable {
 /// trip that runs it first, and nobody waits for the end of a read.
 final class PostgresConnection: Connection {
     /// A statement that takes longer is ended by the server; migrations are not.
-    static let statementSeconds = 15
+    static let statementSeconds = 10
     /// Statements kept prepared.
     ///
     /// There are about a hundred different ones in the code; filters of lists can make more.
@@ -35,7 +35,7 @@ final class PostgresConnection: Connection {
     private(set) var isPostgres = true
 
     /// No answer within this time means that the connection is dead; nil waits for ever.
-    var answerMilliseconds: Int? = 20_000
+    var answerMilliseconds: Int? = 12_000
 
     let socket: PostgresSocket
     private var kind = TransactionKind.read

@@ -145,7 +145,9 @@ package final class PostgresDatabase: Database {
     }
 
     private static func advice(on message: String) -> String {
-        if message.contains("password") {
+        if message.contains("connection option") {
+            "Check the database URL."
+        } else if message.contains("password") {
             "Check the user and the password in the database URL; a password's special characters must be percent-encoded."
         } else if message.contains("does not exist") {
             "Create it first, e.g. `createuser --pwprompt latchkey` and `createdb --owner latchkey latchkey`."

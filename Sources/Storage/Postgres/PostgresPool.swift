@@ -7,7 +7,7 @@ import Synchronization
 /// libpq blocks, so it has threads of its own and never runs on the cooperative pool. A class, since it owns threads.
 final class PostgresPool: Sendable {
     /// How often a lost database is tried anew: so soon at first, then twice as long, up to the last.
-    static let retryMilliseconds = 100...1000
+    static let retryMilliseconds = 100...500
 
     private struct State {
         var waiting: Deque<Job> = []

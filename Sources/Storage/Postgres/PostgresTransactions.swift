@@ -4,8 +4,10 @@ import Foundation
 ///
 /// A class, since its conflicts queue on one lock.
 final class PostgresTransactions: Sendable {
-    /// A transaction that lost a conflict is run again; those of one process do so one at a time, so that each attempt
-    /// of one gets past the others. What remains are new transactions, and those of other nodes.
+    /// How often a transaction is run that loses conflicts.
+    ///
+    /// Those of one process that are run again do so one at a time, so that each attempt of one gets past the others. What
+    /// remains are new transactions, and those of other nodes.
     static let attemptsMax = 12
 
     private let changes: ChangeFeed
