@@ -67,7 +67,7 @@ let package = Package(
         .executableTarget(
             name: "latchkey",
             dependencies: [
-                "Auth",
+                "Auth", "Storage",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Logging", package: "swift-log"),
             ],

@@ -29,7 +29,7 @@ package struct App: Sendable {
         settingsChanges = SettingsChanges(services: services)
         self.installation = installation
         self.lines = lines
-        lease = Lease("background", services)
+        lease = Lease(Lease.background, services)
         let limiter = RateLimiter(isShared: installation.configuration.isShared)
         limiter.hear(services.db)
         let flows: [[Route]] = [

@@ -20,17 +20,8 @@ package struct Installation: Sendable {
     package init(_ configuration: Configuration, logger: Logger) async throws {
         self.configuration = configuration
         let directory = configuration.dataDirectory
-        do {
-            // Digests, hashes and keys: nobody else may look in.
-            try FileManager.default.createDirectory(
-                atPath: directory,
-                withIntermediateDirectories: true,
-                attributes: [.posixPermissions: 0o700]
-            )
-        } catch {
-            throw Unusable(description: "The data directory \(directory) can't be made: \(error.localizedDescription)")
-        }
-        let clock = WallClock { Timestamp(milliseconds: Int64(Date().timeIntervalSince1970 * 1000)) }
+        try Self.makeDirectory(directory)
+        let clock = WallClock.system
         let db = try await Self.open(configuration, logger)
         let migrated = try await db.migrate(Schema.migrations, at: clock.now().milliseconds)
         if !migrated.isEmpty {
@@ -52,6 +43,19 @@ package struct Installation: Sendable {
             logger: logger
         )
         try await FirstCollections(services: services).make()
+    }
+
+    static func makeDirectory(_ path: String) throws {
+        do {
+            // Digests, hashes and keys: nobody else may look in.
+            try FileManager.default.createDirectory(
+                atPath: path,
+                withIntermediateDirectories: true,
+                attributes: [.posixPermissions: 0o700]
+            )
+        } catch {
+            throw Unusable(description: "The data directory \(path) can't be made: \(error.localizedDescription)")
+        }
     }
 
     private static func open(_ configuration: Configuration, _ logger: Logger) async throws -> any Database {
@@ -188,4 +192,8 @@ struct FirstCollections: Sendable {
             for collection in made { try tx.insertCollection(collection) }
         }
     }
+}
+
+extension WallClock {
+    static let system = WallClock { Timestamp(milliseconds: Int64(Date().timeIntervalSince1970 * 1000)) }
 }

@@ -3,7 +3,8 @@
 /// Columns are read by name and type.
 package struct Row: Sendable {
     private let columns: [String]
-    private let values: [Value]
+    /// In the order of the columns.
+    let values: [Value]
 
     package init(columns: [String], values: [Value]) {
         self.columns = columns

@@ -9,6 +9,8 @@ import Synchronization
 /// alone, so the clocks of nodes may differ. Work under a lease must be harmless when two do it all the same: a node that
 /// stood still learns only afterwards that it has lost it. A class, since it remembers what it saw.
 final class Lease: Service {
+    /// The one of the sweeper.
+    static let background = "background"
     static let beatSeconds = 5
     /// Longer than a holder that lives can stay silent.
     static let lostSeconds: Int64 = 15

@@ -84,7 +84,7 @@ final class PostgresConnection: Connection {
 
     func run(_ text: String, _ values: [Value]) throws -> (rows: [Row], changes: Int) {
         if failure == .lost { throw DatabaseError.unavailable("the connection to the database is lost") }
-        let result = try exchange(takeBegin() + [.init(text, values)]).last
+        let result = try exchange(try takeBegin() + [.init(text, values)]).last
         return (result?.rows ?? [], result?.changes ?? 0)
     }
 
@@ -100,7 +100,7 @@ final class PostgresConnection: Connection {
     func commit(telling notices: [String], on channel: String) throws {
         if notices.isEmpty && takeIsBeginDue() { return }
         let tells = notices.map { PostgresCommand("SELECT pg_notify($1, $2)", [.text(channel), .text($0)]) }
-        let results = try exchange(takeBegin() + tells + [.init("COMMIT")])
+        let results = try exchange(try takeBegin() + tells + [.init("COMMIT")])
         // A statement had failed, and its error was swallowed: PostgreSQL then takes the whole transaction back.
         if results.last?.tag == "ROLLBACK" { throw DatabaseError.failed("the transaction was rolled back") }
     }
@@ -115,11 +115,14 @@ final class PostgresConnection: Connection {
         return isBeginDue
     }
 
-    private func takeBegin() -> [PostgresCommand] {
+    private func takeBegin() throws -> [PostgresCommand] {
         guard takeIsBeginDue() else { return [] }
-        guard prepared.count >= Self.preparedMax else { return [.init(kind.statement)] }
-        prepared = [:]
-        return [.init("DEALLOCATE ALL"), .init(kind.statement)]
+        if prepared.count >= Self.preparedMax {
+            prepared = [:]
+            // A unit of its own: within one, nothing may come before BEGIN.
+            _ = try send([.init("DEALLOCATE ALL")])
+        }
+        return [.init(kind.statement)]
     }
 
     // Commands

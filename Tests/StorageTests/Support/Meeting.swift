@@ -44,3 +44,20 @@ final class ChangeList: Sendable {
         }
     }
 }
+
+/// How often something ran.
+///
+/// A class, since it counts over runs.
+final class Count: Sendable {
+    private let count = Mutex(0)
+
+    var value: Int { count.withLock { $0 } }
+
+    /// Counts one, and tells the how manieth it is.
+    func next() -> Int {
+        count.withLock { count in
+            count += 1
+            return count
+        }
+    }
+}
