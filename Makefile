@@ -4,10 +4,10 @@ CONFIGURATION ?= debug
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run setup build test bench lint format
+.PHONY: help run setup build test bench bench-scaling lint format
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "%-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: ## Install what is missing, build, and serve on http://127.0.0.1:8090
 	@scripts/setup
@@ -32,6 +32,11 @@ bench: ## Measure a release build under load
 	@scripts/setup --tests --bench
 	swift build -c release --product latchkey
 	.venv/bin/python Benchmarks/bench.py $(ARGS)
+
+bench-scaling: ## Measure one and two nodes on PostgreSQL
+	@scripts/setup --tests --bench
+	swift build -c release --product latchkey
+	scripts/with-postgres --durable .venv/bin/python Benchmarks/scaling.py $(ARGS)
 
 lint: ## Check the format; any finding fails
 	swift format lint --strict --parallel --recursive Sources Tests Package.swift

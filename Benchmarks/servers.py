@@ -43,6 +43,7 @@ class Server(ABC):
         self.preexec = preexec
         self.port = free_port()
         self.base = f"http://127.0.0.1:{self.port}"
+        self.environment: dict[str, str] = {}
         self.process: subprocess.Popen[bytes] | None = None
 
     @abstractmethod
@@ -70,7 +71,8 @@ class Server(ABC):
 
     def start(self) -> float:
         """Starts the server; returns how many milliseconds it took to answer that it is ready."""
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("LATCHKEY_")}
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith("LATCHKEY_")}
+        environment = {**inherited, **self.environment}
         with (self.directory / "log").open("ab") as log:
             begin = time.monotonic()
             self.process = subprocess.Popen(
@@ -150,7 +152,8 @@ class Latchkey(Server):
 
     def lift_rate_limit(self) -> None:
         change = ["settings", "set", "rate_limit.enabled=0", "--data-dir", self.data_dir]
-        subprocess.run([self.binary, *change], check=True, stdout=subprocess.DEVNULL, timeout=30)
+        environment = {**os.environ, **self.environment}
+        subprocess.run([self.binary, *change], check=True, stdout=subprocess.DEVNULL, timeout=30, env=environment)
 
     def version(self) -> str:
         done = subprocess.run([self.binary, "version"], check=True, capture_output=True, text=True, timeout=30)

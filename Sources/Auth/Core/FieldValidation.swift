@@ -68,8 +68,16 @@ extension Field {
         return count > most ? "must be at most \(most) \(unit)" : nil
     }
 
-    /// The text that decides whether two values are the same one.
+    /// PostgreSQL's indexes take no more than 2704 bytes.
+    private static let uniqueKeyBytesMax = 500
+
+    /// The text that decides whether two values are the same one, or a digest in the place of a long one.
     func uniqueKey(of value: JSON) -> String {
+        let text = comparedText(of: value)
+        return text.utf8.count <= Self.uniqueKeyBytesMax ? text : "sha256:" + Hex.encode(Digest(of: text).bytes)
+    }
+
+    private func comparedText(of value: JSON) -> String {
         switch (type, value) {
         case (.email, .string(let text)): EmailAddress(parsing: text)?.folded ?? text
         case (.date, .string(let text)): Timestamp(parsing: text)?.rfc3339 ?? text

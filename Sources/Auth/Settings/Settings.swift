@@ -58,7 +58,8 @@ struct Settings: Sendable {
 extension SettingDefinition {
     /// What is wrong with a value; nil when it can be stored.
     func problem(with text: String) -> String? {
-        switch kind {
+        if text.utf8.contains(0) { return "must not contain NUL characters" }
+        return switch kind {
         case .flag: ["0", "1", "true", "false"].contains(text) ? nil : "must be 0 or 1"
         case .window: text.utf8.count <= 32 ? nil : "must be a number of seconds"
         case .count(let range):

@@ -76,7 +76,10 @@ package final class PostgresDatabase: Database {
             let connection = try slot.take()
             if connection.isPostgres {
                 _ = try connection.run(
-                    "SELECT set_config('statement_timeout', '0', false), set_config('lock_timeout', '0', false)",
+                    """
+                    SELECT set_config('statement_timeout', '0', false), set_config('lock_timeout', '0', false),
+                        set_config('idle_in_transaction_session_timeout', '0', false)
+                    """,
                     []
                 )
                 connection.answerMilliseconds = nil

@@ -30,6 +30,9 @@ struct PostgresError {
         case "40001", "40P01": .conflict
         // The server is being shut down, restarted, or has ended this connection.
         case "57P01", "57P02", "57P03", "57P05", "25P03": .lost
+        // "Cached plan must not change result type": a newer node has added a column to a table that a statement prepared
+        // here reads. A new connection prepares it anew.
+        case "0A000": .lost
         // This server is a standby, maybe since a moment ago: another connection may reach the primary.
         case "25006": kind == .read ? nil : .lost
         default: sqlState.hasPrefix("08") ? .lost : nil

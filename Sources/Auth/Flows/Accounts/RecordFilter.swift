@@ -60,7 +60,8 @@ struct RecordFilter: Sendable {
 
     private static func compare(_ column: SQL, _ sign: String, _ value: String) throws -> SQL {
         guard sign == "~" else { return column + (try comparison(sign)) + "\(value)" }
-        let pattern: String = "%" + value.map { "%_\\".contains($0) ? "\\\($0)" : String($0) }.joined() + "%"
+        // SQLite's LIKE takes Ada for ada, PostgreSQL's doesn't; what is compared here is lower case on both.
+        let pattern: String = "%" + value.folded.map { "%_\\".contains($0) ? "\\\($0)" : String($0) }.joined() + "%"
         return column + " LIKE \(pattern) ESCAPE '\\'"
     }
 
