@@ -8,24 +8,36 @@ package struct DatabaseMove: Sendable {
 
     /// A place is `postgres://…`, or a data directory or database file of SQLite, with or without `sqlite:` before it.
     ///
-    /// Both get the schema of this version. Throws errors whose description is for the operator.
+    /// Throws errors whose description is for the operator.
     package init(from sourcePlace: String, to targetPlace: String) async throws {
         source = try await Self.open(sourcePlace, isNew: false)
         target = try await Self.open(targetPlace, isNew: true)
-        for db in [source, target] { try await db.migrate(Schema.migrations, at: WallClock.system.now().milliseconds) }
     }
 
-    /// Refuses a source that a server works on.
+    /// Refuses a source that a server works on or that has an older schema, and a target that holds something; then makes
+    /// the target's tables.
     ///
-    /// The lease tells: a living server renews it. One that was killed leaves it behind, which takes some seconds to tell
-    /// from one that is alive; `waiting` is told then.
-    package func checkOffline(waiting: @Sendable () -> Void) async throws {
-        guard let lease = try await lease() else { return }
-        waiting()
-        for _ in 0..<(2 * Lease.beatSeconds + 1) {
-            try await Task.sleep(for: .seconds(1))
-            try await checkUnchanged(lease)
+    /// A server shows by the lease: its holder renews it, and when that one has ended, another takes it over. To see
+    /// nothing of it takes some seconds, of which `waiting` is told.
+    package func prepare(waiting: @Sendable () -> Void) async throws {
+        guard try await source.missing(of: Schema.migrations).isEmpty else {
+            throw Installation.Unusable(
+                description: "The database to move from has an older schema. Run `latchkey migrate` on it first."
+            )
         }
+        try await target.checkEmpty()
+        let (lease, wasServed) = try await source.read { tx in
+            (try tx.lease(Lease.background), try tx.fingerprint(of: .signing) != nil)
+        }
+        if wasServed {
+            waiting()
+            let seconds = lease == nil ? Lease.beatSeconds + 1 : Int(Lease.lostSeconds) + 2 * Lease.beatSeconds
+            for _ in 0..<seconds {
+                try await Task.sleep(for: .seconds(1))
+                try await checkUnchanged(lease)
+            }
+        }
+        try await target.migrate(Schema.migrations, at: WallClock.system.now().milliseconds)
     }
 
     /// Copies and compares.

@@ -41,7 +41,7 @@ extension Database {
     @discardableResult
     package func migrate(_ migrations: [Migration], at milliseconds: Int64) async throws -> [Migration] {
         let migrations = migrations.sorted { $0.number < $1.number }
-        if let applied = try await appliedMigrations(), try applied.missing(of: migrations).isEmpty { return [] }
+        if try await missing(of: migrations).isEmpty { return [] }
         do {
             return try await writeAlone { tx in
                 try tx.createMigrationsTable()
@@ -57,6 +57,11 @@ extension Database {
                 """
             )
         }
+    }
+
+    /// Those that were not run here yet.
+    package func missing(of migrations: [Migration]) async throws -> [Migration] {
+        try await appliedMigrations()?.missing(of: migrations) ?? migrations
     }
 
     /// Nil before the first migration.

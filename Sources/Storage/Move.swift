@@ -56,13 +56,9 @@ package struct Move: Sendable {
             guard targets.map(\.name).sorted() == tables.map(\.name).sorted() else {
                 throw DatabaseError.schema("The two databases have different tables.")
             }
-            if let filled = try targets.first(where: { try tx.count($0) > 0 }) {
-                throw DatabaseError.schema(
-                    "The database to move to is not empty: the table \(filled.name) has rows. Give a new one."
-                )
-            }
+            try tx.checkEmpty(targets)
             var done = 0
-            let copied = try tables.map { table in
+            let copied = try zip(tables, counts).map { table, count in
                 guard let target = targets.first(where: { $0.name == table.name }) else {
                     throw DatabaseError.schema("The table \(table.name) is missing.")
                 }
@@ -72,6 +68,11 @@ package struct Move: Sendable {
                     try tx.insert(rows, into: target, asIn: table)
                     done += rows.count
                     report(Progress(step: .copying, table: table.name, done: done, total: total))
+                }
+                guard copied.rows == count else {
+                    throw DatabaseError.schema(
+                        "The table \(table.name) has \(count) rows, of which \(copied.rows) could be read. Is an index broken, or does a server write?"
+                    )
                 }
                 try tx.moveSequence(of: target)
                 return copied
@@ -83,7 +84,22 @@ package struct Move: Sendable {
     }
 }
 
+extension Database {
+    /// Throws ``DatabaseError/schema(_:)`` when a table has rows.
+    package func checkEmpty() async throws {
+        try await read { tx in try tx.checkEmpty(try tx.tables()) }
+    }
+}
+
 extension Transaction {
+    fileprivate func checkEmpty(_ tables: [Table]) throws {
+        if let filled = try tables.first(where: { try count($0) > 0 }) {
+            throw DatabaseError.schema(
+                "The database to move to is not empty: the table \(filled.name) has rows. Give a new one."
+            )
+        }
+    }
+
     /// Reads back what was written.
     fileprivate func compare(
         _ copied: [Move.Copied],

@@ -27,10 +27,8 @@ struct MoveCommand: AsyncParsableCommand {
     func run() async throws {
         try await reporting {
             let move = try await DatabaseMove(from: from, to: to)
-            try await move.checkOffline {
-                Output.error("The source was not shut down in good order; looking whether a server still works on it …")
-            }
             let bar = ProgressBar()
+            try await move.prepare { bar.say("Looking whether a server still works on it …") }
             let copied = try await move.run { progress in
                 let step =
                     switch progress.step {
@@ -63,6 +61,10 @@ struct ProgressBar {
         let bar = String(repeating: "█", count: filled) + String(repeating: "░", count: Self.width - filled)
         let percent = total > 0 ? 100 * min(done, total) / total : 100
         write("\r\u{1B}[2K\(bar) \(percent) %  \(what)  \(done) of \(total) rows")
+    }
+
+    func say(_ what: String) {
+        if isTerminal { write("\r\u{1B}[2K\(what)") }
     }
 
     func clear() {

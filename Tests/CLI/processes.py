@@ -15,7 +15,9 @@ BINARY = Path(os.environ.get("LATCHKEY_BIN", REPOSITORY / ".build/debug/latchkey
 COMMAND_SECONDS_MAX = 30
 
 
-def run_command(*arguments: str, environment: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+def run_command(
+    *arguments: str, environment: dict[str, str] | None = None, seconds: float = COMMAND_SECONDS_MAX
+) -> subprocess.CompletedProcess[str]:
     """Runs one `latchkey` command to its end; the caller's own LATCHKEY_… variables never reach it."""
     return subprocess.run(
         [BINARY, *arguments],
@@ -23,7 +25,7 @@ def run_command(*arguments: str, environment: dict[str, str] | None = None) -> s
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=COMMAND_SECONDS_MAX,
+        timeout=seconds,
     )
 
 

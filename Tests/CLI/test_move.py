@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pty
 import re
 import shutil
+import sqlite3
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,18 +21,14 @@ pytestmark = pytest.mark.engine("postgres")
 
 
 @pytest.fixture
-def database() -> Database:
+def database() -> Iterator[Database]:
     made = Database(SHARED)
     yield made
     made.drop()
 
 
-def sqlite_server(data_dir: Path) -> Server:
-    return Server(data_dir)
-
-
 def move(source: str, target: str) -> str:
-    done = run_command("move", "--from", source, "--to", target)
+    done = run_command("move", "--from", source, "--to", target, seconds=90)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -87,9 +86,9 @@ def test_a_database_that_a_server_works_on_is_not_moved(launch: Launcher, tmp_pa
             refused = run_command("move", "--from", source, "--to", database.url)
             assert refused.returncode == 1
             assert "Stop every node" in refused.stderr
-            assert database.query("SELECT count(*) FROM collections") == [(0,)]
+            assert database.query("SELECT to_regclass('collections') IS NULL") == [(True,)]
         sqlite.kill()
-    # Killed, it left its lease behind; that is waited out.
+    # Killed, it left its lease behind, which is waited out.
     assert "Moved" in move(str(sqlite.data_dir), database.url)
 
 
@@ -104,6 +103,18 @@ def test_a_target_that_is_not_empty_is_left_alone(launch: Launcher, tmp_path: Pa
     assert refused.returncode == 1
     assert "not empty" in refused.stderr
     assert node.login(email)
+
+
+def test_a_source_with_an_older_schema_is_not_touched(tmp_path: Path, database: Database) -> None:
+    source = tmp_path / "source"
+    assert run_command("migrate", "--data-dir", str(source)).returncode == 0
+    with contextlib.closing(sqlite3.connect(source / "latchkey.db", isolation_level=None)) as old:
+        old.execute("DELETE FROM schema_migrations WHERE number = (SELECT max(number) FROM schema_migrations)")
+    before = (source / "latchkey.db").read_bytes()
+    refused = run_command("move", "--from", str(source), "--to", database.url)
+    assert refused.returncode == 1
+    assert "latchkey migrate" in refused.stderr
+    assert (source / "latchkey.db").read_bytes() == before
 
 
 @pytest.mark.parametrize(

@@ -34,7 +34,8 @@ final class Lease: Service {
     /// Whether this node may work now.
     var isHeld: Bool {
         let now = services.clock.now()
-        return state.withLock { $0.heldAt.map { now.seconds(since: $0) < Self.heldSeconds } ?? false }
+        // Below zero after a clock was set back: then nothing is known.
+        return state.withLock { $0.heldAt.map { (0..<Self.heldSeconds).contains(now.seconds(since: $0)) } ?? false }
     }
 
     func run() async throws {

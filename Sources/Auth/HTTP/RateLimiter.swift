@@ -121,7 +121,9 @@ final class RateLimiter: Sendable {
         var count = state.counts[key] ?? Count(window: window, staleAt: (window + 2) * length)
         if count.window != window {
             let previous = count.window == window - 1 ? count.current : 0
-            count = Count(window: window, staleAt: (window + 2) * length, previous: previous, untold: count.untold)
+            count = Count(window: window, staleAt: (window + 2) * length, previous: previous)
+            // What is to be told is told late; what never came to it is over with its window.
+            if let old = state.counts[key], state.untold.contains(key) { count.untold = old.untold }
         }
         return count
     }

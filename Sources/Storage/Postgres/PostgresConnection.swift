@@ -28,16 +28,19 @@ final class PostgresConnection: Connection {
     ///
     /// There are about a hundred different ones in the code; filters of lists can make more.
     static let preparedMax = 500
+    static let preparedValuesMax = 100
 
     /// Set by a failure that the whole transaction can be run again after.
     private(set) var failure: PostgresFailure?
-    /// False on what speaks PostgreSQL's protocol without its notifications and advisory locks: CockroachDB, YugabyteDB.
-    private(set) var isPostgres = true
+    /// Whether this is a session of PostgreSQL's own, with notifications and advisory locks: not on CockroachDB and
+    /// YugabyteDB, which only speak the protocol, nor behind a pooler, which may give each transaction another session.
+    private(set) var hasSession = true
 
     /// No answer within this time means that the connection is dead; nil waits for ever.
     var answerMilliseconds: Int? = 12_000
 
     let socket: PostgresSocket
+    private let pulse: PostgresPulse
     private var kind = TransactionKind.read
     private var isBeginDue = false
     private var prepared: [PreparedKey: String] = [:]
@@ -51,17 +54,20 @@ final class PostgresConnection: Connection {
     }
 
     /// Throws ``DatabaseError/unavailable(_:)`` with libpq's own words.
-    init(_ parameters: [(String, String)]) throws {
+    init(_ parameters: [(String, String)], _ pulse: PostgresPulse) throws {
+        self.pulse = pulse
         socket = try PostgresSocket(connecting: parameters)
         let setUp = """
-            SELECT version(), set_config('statement_timeout', '\(Self.statementSeconds)s', false),
+            SELECT version(), pg_backend_pid() AS pid, set_config('statement_timeout', '\(Self.statementSeconds)s', false),
                 set_config('lock_timeout', '\(Self.statementSeconds)s', false),
                 set_config('idle_in_transaction_session_timeout', '60s', false),
                 set_config('bytea_output', 'hex', false)
             """
         try socket.enterPipeline()
-        let version = try exchange([.init(setUp)]).first?.rows.first
-        isPostgres = (try version?.get("version", as: String.self)).map(Self.isPostgres) ?? true
+        guard let session = try exchange([.init(setUp)]).first?.rows.first else {
+            throw DatabaseError.unavailable("the database does not answer as PostgreSQL does")
+        }
+        hasSession = try Self.isPostgres(version: session.get("version")) && session.get("pid") == socket.backendID
     }
 
     /// CockroachDB says its own name there, YugabyteDB `PostgreSQL 11.2-YB-2.20…`.
@@ -129,6 +135,16 @@ final class PostgresConnection: Connection {
 
     /// Sends the commands together and returns their results in order; one that fails takes those behind it along.
     private func exchange(_ commands: [PostgresCommand]) throws -> [PostgresResult] {
+        let (results, failed) = try sendAndReceive(commands)
+        pulse.beat()
+        guard let failed else { return results }
+        guard let failure = failed.failure(of: kind) else { throw failed.databaseError }
+        self.failure = failure
+        throw DatabaseError.unavailable(failed.message)
+    }
+
+    /// Whatever it throws means that the connection is gone.
+    private func sendAndReceive(_ commands: [PostgresCommand]) throws -> (results: [PostgresResult], PostgresError?) {
         do {
             let fresh = try send(commands)
             while unreadUnits > 1 {
@@ -138,15 +154,10 @@ final class PostgresConnection: Connection {
             unreadUnits = 0
             let (results, failed) = try socket.receiveUnit(within: answerMilliseconds)
             for (position, key, name) in fresh where position < results.count { prepared[key] = name }
-            if let failed {
-                guard let failure = failed.failure(of: kind) else { throw failed.databaseError }
-                self.failure = failure
-                throw DatabaseError.unavailable(failed.message)
-            }
-            return results
-        } catch DatabaseError.unavailable(let text) where failure == nil {
+            return (results, failed)
+        } catch {
             failure = .lost
-            throw DatabaseError.unavailable(text)
+            throw error
         }
     }
 
@@ -159,8 +170,8 @@ final class PostgresConnection: Connection {
             let key = PreparedKey(text: command.text, types: parameters.types)
             if let name = prepared[key] {
                 try socket.execute(name, parameters)
-            } else if command.values.isEmpty {
-                // Without values there is little to plan: BEGIN, COMMIT, definitions.
+            } else if command.values.isEmpty || command.values.count > Self.preparedValuesMax {
+                // Little to plan (BEGIN, COMMIT, definitions), or too long to be worth keeping.
                 try socket.send(command)
             } else {
                 namesMade += 1

@@ -42,7 +42,12 @@ package final class PostgresDatabase: Database {
     ) {
         pool = PostgresPool(parameters, limits, report: report)
         transactions = PostgresTransactions(changes: changes, notices: notices)
-        listener = PostgresListener(parameters, notices, changes, report: report)
+        listener = PostgresListener(
+            connect: { [pool] in try pool.openConnection() },
+            notices,
+            changes,
+            report: report
+        )
     }
 
     /// What is wrong with a URL; nil when libpq can read it.
@@ -56,7 +61,20 @@ package final class PostgresDatabase: Database {
             // libpq quotes the part that it can't read, which may be a password.
             return "can't be read as postgres://user:password@host:port/name?option=value"
         }
-        PQconninfoFree(options)
+        defer { PQconninfoFree(options) }
+        // A password whose @, / or : is not percent-encoded ends up in another part, which errors would quote.
+        var option = options
+        while let keyword = option.pointee.keyword {
+            let value = option.pointee.val.map { String(cString: $0) } ?? ""
+            let isOdd =
+                switch String(cString: keyword) {
+                case "host", "hostaddr", "dbname": value.contains("@")
+                case "port": !value.allSatisfy { $0.isNumber || $0 == "," }
+                default: false
+                }
+            if isOdd { return "can't be read; special characters of a password must be percent-encoded" }
+            option += 1
+        }
         return nil
     }
 
@@ -73,8 +91,8 @@ package final class PostgresDatabase: Database {
         try await pool.run { [transactions] slot in
             // The connection goes afterwards, and the lock and the lifted limits with it.
             defer { slot.drop() }
-            let connection = try slot.take()
-            if connection.isPostgres {
+            return try transactions.run(.write, on: slot) { connection in
+                guard connection.hasSession else { return }
                 _ = try connection.run(
                     """
                     SELECT set_config('statement_timeout', '0', false), set_config('lock_timeout', '0', false),
@@ -84,8 +102,9 @@ package final class PostgresDatabase: Database {
                 )
                 connection.answerMilliseconds = nil
                 _ = try connection.run("SELECT pg_advisory_lock($1)", [.integer(Self.aloneLock)])
+            } _: {
+                try body($0)
             }
-            return try transactions.run(.write, on: slot, body)
         }
     }
 
@@ -100,11 +119,11 @@ package final class PostgresDatabase: Database {
     package var hearsOthers: Bool { listener.hears }
 
     package func tell(_ topics: [String]) async throws {
-        let payloads = notices.payloads(topics)
+        let payloads = notices.payloads(topics, isWrite: false)
         guard !payloads.isEmpty else { return }
         try await pool.run { slot in
             let connection = try slot.take()
-            guard connection.isPostgres else { return }
+            guard connection.hasSession else { return }
             for payload in payloads {
                 _ = try connection.run("SELECT pg_notify($1, $2)", [.text(PostgresNotices.channel), .text(payload)])
             }
@@ -122,7 +141,8 @@ package final class PostgresDatabase: Database {
     private static func parameters(_ url: String) -> [(String, String)] {
         [
             ("fallback_application_name", "latchkey"), ("connect_timeout", "3"), ("keepalives_idle", "30"),
-            ("dbname", url), ("client_encoding", "UTF8"),
+            // A standby lags behind: what ended on the primary would still be alive there.
+            ("target_session_attrs", "read-write"), ("dbname", url), ("client_encoding", "UTF8"),
         ]
     }
 
@@ -132,7 +152,7 @@ package final class PostgresDatabase: Database {
         do {
             try await checking.run { slot in
                 let connection = try slot.take()
-                try Self.check(version: connection.socket.serverVersion, isPostgres: connection.isPostgres)
+                try Self.check(version: connection.socket.serverVersion, isPostgres: connection.hasSession)
             }
         } catch DatabaseError.unavailable(let message) {
             throw DatabaseError.unavailable("\(message) \(Self.advice(on: message))")
@@ -148,7 +168,9 @@ package final class PostgresDatabase: Database {
     }
 
     private static func advice(on message: String) -> String {
-        if message.contains("connection option") {
+        if message.contains("read-only") {
+            "This server is a standby: name the primary, or all servers, in the database URL."
+        } else if message.contains("connection option") {
             "Check the database URL."
         } else if message.contains("password") {
             "Check the user and the password in the database URL; a password's special characters must be percent-encoded."

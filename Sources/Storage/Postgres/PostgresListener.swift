@@ -8,11 +8,16 @@ import Synchronization
 /// process was stopped for a while. A class, since it owns a thread.
 final class PostgresListener: Sendable {
     static let beatMilliseconds = 250
-    /// Together with the beat, what another node changed is known within a second, or nothing is answered from memory.
+    /// What another node changed is known within this time, or nothing is answered from memory.
     static let freshMilliseconds = 900
+    /// An answer that takes longer is not waited for.
+    ///
+    /// Much longer than ``freshMilliseconds``: a server that is slow is not
+    /// helped by new connections and empty caches.
+    static let answerMilliseconds = 3000
     static let retryMilliseconds = 100...1000
 
-    private let parameters: [(String, String)]
+    private let connect: @Sendable () throws -> PostgresConnection
     private let notices: PostgresNotices
     private let changes: ChangeFeed
     private let report: @Sendable (PostgresReport) -> Void
@@ -20,13 +25,14 @@ final class PostgresListener: Sendable {
     private let heardAt = Atomic<UInt64>(0)
     private let isStopped = Atomic(false)
 
+    /// `connect` tells the pool when it fails: who hears nothing must not wait for answers either.
     init(
-        _ parameters: [(String, String)],
+        connect: @escaping @Sendable () throws -> PostgresConnection,
         _ notices: PostgresNotices,
         _ changes: ChangeFeed,
         report: @escaping @Sendable (PostgresReport) -> Void
     ) {
-        self.parameters = parameters
+        self.connect = connect
         self.notices = notices
         self.changes = changes
         self.report = report
@@ -34,7 +40,7 @@ final class PostgresListener: Sendable {
 
     var hears: Bool {
         let heard = heardAt.load(ordering: .acquiring)
-        return heard != 0 && Self.now() &- heard < UInt64(Self.freshMilliseconds) * 1_000_000
+        return heard != 0 && PostgresPulse.now() &- heard < UInt64(Self.freshMilliseconds) * 1_000_000
     }
 
     /// Until the task is cancelled or ``stop()`` is called.
@@ -62,10 +68,10 @@ final class PostgresListener: Sendable {
         var isDeaf = false
         while !isStopped.load(ordering: .relaxed) {
             do {
-                let connection = try PostgresConnection(parameters)
+                let connection = try connect()
                 defer { connection.close() }
-                guard connection.isPostgres else {
-                    report(.deaf("this database has no notifications"))
+                guard connection.hasSession else {
+                    report(.deaf("this database, or the pooler before it, has no notifications"))
                     return waitForStop()
                 }
                 try listen(on: connection) {
@@ -85,16 +91,17 @@ final class PostgresListener: Sendable {
 
     /// Throws when the connection is lost.
     private func listen(on connection: PostgresConnection, whenHearing: () -> Void) throws {
-        connection.answerMilliseconds = Self.freshMilliseconds
+        connection.answerMilliseconds = Self.answerMilliseconds
+        let begun = PostgresPulse.now()
         _ = try connection.run("LISTEN \(PostgresNotices.channel)", [])
         // What happened before is unknown.
         changes.publish(.unknown)
-        heardAt.store(Self.now(), ordering: .releasing)
+        heardAt.store(begun, ordering: .releasing)
         whenHearing()
         report(.hears)
         while !isStopped.load(ordering: .relaxed) {
             _ = try connection.socket.waitForInput(milliseconds: Self.beatMilliseconds)
-            let asked = Self.now()
+            let asked = PostgresPulse.now()
             if asked &- heardAt.load(ordering: .relaxed) >= UInt64(Self.beatMilliseconds) * 1_000_000 {
                 _ = try connection.run("SELECT 1", [])
                 publish(connection.socket.takeNotifications())
@@ -111,11 +118,5 @@ final class PostgresListener: Sendable {
 
     private func waitForStop() {
         while !isStopped.load(ordering: .relaxed) { Thread.sleep(forTimeInterval: 0.2) }
-    }
-
-    private static func now() -> UInt64 {
-        var time = timespec()
-        clock_gettime(CLOCK_BOOTTIME, &time)
-        return UInt64(time.tv_sec) * 1_000_000_000 + UInt64(time.tv_nsec)
     }
 }

@@ -12,6 +12,8 @@ final class PostgresPool: Sendable {
     private struct State {
         var waiting: Deque<Job> = []
         var idleCount = 0
+        /// Threads that have a connection, as far as they know.
+        var connectedCount = 0
         /// Why the database can't be reached; while it can't, nobody waits for it.
         var away: String?
         var isClosed = false
@@ -27,6 +29,7 @@ final class PostgresPool: Sendable {
 
     private let parameters: [(String, String)]
     private let limits: PostgresLimits
+    private let pulse = PostgresPulse()
     private let report: @Sendable (PostgresReport) -> Void
     private let state = Mutex(State())
     private let wakeUp = DispatchSemaphore(value: 0)
@@ -79,10 +82,12 @@ final class PostgresPool: Sendable {
             return
         }
         wakeUp.signal()
-        if mustWait {
-            timer.asyncAfter(deadline: .now() + .milliseconds(limits.waitMilliseconds)) { [weak self] in
-                self?.refuseOverdue()
-            }
+        if mustWait { refuseOverdueLater() }
+    }
+
+    private func refuseOverdueLater() {
+        timer.asyncAfter(deadline: .now() + .milliseconds(limits.waitMilliseconds)) { [weak self] in
+            self?.refuseOverdue()
         }
     }
 
@@ -118,7 +123,11 @@ final class PostgresPool: Sendable {
 
     private func work() {
         _ = state.withLock { $0.threads.insert(pthread_self()) }
-        let slot = PostgresSlot { [self] in try connect() }
+        let slot = PostgresSlot { [self] in
+            try connect()
+        } whenDropped: { [self] in
+            state.withLock { $0.connectedCount -= 1 }
+        }
         while true {
             state.withLock { $0.idleCount += 1 }
             wakeUp.wait()
@@ -126,23 +135,51 @@ final class PostgresPool: Sendable {
                 state.idleCount -= 1
                 return (state.waiting.popFirst(), state.isClosed)
             }
-            if let job { job.run(slot) } else if isClosed { break }
+            if let job {
+                if (try? slot.take()) != nil || !giveBack(job) { job.run(slot) }
+            } else if isClosed {
+                break
+            }
         }
         slot.drop()
         ended.signal()
     }
 
-    /// A new connection.
-    ///
-    /// The first thread that gets none declares the database away and goes on trying; the others fail at once until it
-    /// is back.
+    /// Leaves a job to threads that have a connection, and tells whether there are any.
+    private func giveBack(_ job: Job) -> Bool {
+        let isGiven = state.withLock { state in
+            guard state.away == nil, state.connectedCount > 0, pulse.isFelt, job.deadline > ContinuousClock.now else {
+                return false
+            }
+            state.waiting.prepend(job)
+            return true
+        }
+        guard isGiven else { return false }
+        refuseOverdueLater()
+        wakeUp.signal()
+        Thread.sleep(forTimeInterval: Double(Self.retryMilliseconds.lowerBound) / 1000)
+        return true
+    }
+
     private func connect() throws -> PostgresConnection {
+        let connection = try openConnection()
+        state.withLock { $0.connectedCount += 1 }
+        return connection
+    }
+
+    /// A new connection, beyond those of the threads.
+    ///
+    /// Who gets none from a server that answers nobody declares the database away: everybody else fails at once until it is
+    /// back. One that answers on other connections may only have no place for more, or another password since.
+    func openConnection() throws -> PostgresConnection {
         if let away = state.withLock({ $0.away }) { throw DatabaseError.unavailable(away) }
         do {
-            return try PostgresConnection(parameters)
+            return try PostgresConnection(parameters, pulse)
         } catch DatabaseError.unavailable(let reason) {
             let (isFirst, refused) = state.withLock { state in
-                guard state.away == nil, !state.isClosed else { return (false, Deque<Job>()) }
+                guard state.away == nil, !state.isClosed, state.connectedCount == 0 || !pulse.isFelt else {
+                    return (false, Deque<Job>())
+                }
                 state.away = reason
                 defer { state.waiting = [] }
                 return (true, state.waiting)
@@ -162,7 +199,7 @@ final class PostgresPool: Sendable {
         var pause = Self.retryMilliseconds.lowerBound
         while !state.withLock({ $0.isClosed }) {
             Thread.sleep(forTimeInterval: Double(pause) / 1000)
-            if let connection = try? PostgresConnection(parameters) {
+            if let connection = try? PostgresConnection(parameters, pulse) {
                 connection.close()
                 state.withLock { $0.away = nil }
                 report(.back)
@@ -210,9 +247,11 @@ package enum PostgresReport: Sendable, Equatable {
 final class PostgresSlot {
     private var connection: PostgresConnection?
     private let connect: () throws -> PostgresConnection
+    private let whenDropped: () -> Void
 
-    init(connect: @escaping () throws -> PostgresConnection) {
+    init(connect: @escaping () throws -> PostgresConnection, whenDropped: @escaping () -> Void) {
         self.connect = connect
+        self.whenDropped = whenDropped
     }
 
     func take() throws -> PostgresConnection {
@@ -224,7 +263,9 @@ final class PostgresSlot {
     }
 
     func drop() {
-        connection?.close()
-        connection = nil
+        guard let connection else { return }
+        connection.close()
+        self.connection = nil
+        whenDropped()
     }
 }

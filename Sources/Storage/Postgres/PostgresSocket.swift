@@ -3,6 +3,8 @@ import Foundation
 
 /// The calls of libpq, with deadlines: it never waits longer than told.
 final class PostgresSocket {
+    private static let sliceMilliseconds = 250
+
     private let connection: OpaquePointer
     private var isClosed = false
 
@@ -38,6 +40,9 @@ final class PostgresSocket {
 
     /// Such as 150_018 for 15.18.
     var serverVersion: Int { Int(PQserverVersion(connection)) }
+
+    /// The server's process, as it said when the connection was made; a pooler says another number.
+    var backendID: Int { Int(PQbackendPID(connection)) }
 
     func enterPipeline() throws {
         guard PQsetnonblocking(connection, 1) == 0, PQenterPipelineMode(connection) == 1 else { throw lost() }
@@ -111,8 +116,12 @@ final class PostgresSocket {
     }
 
     private func receive(within milliseconds: Int?) throws -> OpaquePointer? {
+        var left = milliseconds
         while PQisBusy(connection) == 1 {
-            guard try wait(POLLIN, milliseconds: milliseconds) else { throw silent() }
+            if let left, left <= 0 { throw silent() }
+            // In slices: TLS may have decrypted more than was asked for, of which the socket tells nothing.
+            let slice = min(left ?? Self.sliceMilliseconds, Self.sliceMilliseconds)
+            if try !wait(POLLIN, milliseconds: slice) { left = left.map { $0 - slice } }
             guard PQconsumeInput(connection) == 1 else { throw lost() }
         }
         let result = PQgetResult(connection)

@@ -13,19 +13,31 @@ final class PostgresTransactions: Sendable {
     private let changes: ChangeFeed
     private let notices: PostgresNotices
     private let retries = DispatchSemaphore(value: 1)
+    /// Who waits longer for the others goes on beside them: one of them may be long.
+    private static let retryWaitMilliseconds = 100
 
     init(changes: ChangeFeed, notices: PostgresNotices) {
         self.changes = changes
         self.notices = notices
     }
 
+    /// `prepare` is called with each connection before its first attempt.
+    ///
     /// Throws what the body throws, or ``DatabaseError``.
-    func run<T>(_ kind: TransactionKind, on slot: PostgresSlot, _ body: (Transaction) throws -> T) throws -> T {
+    func run<T>(
+        _ kind: TransactionKind,
+        on slot: PostgresSlot,
+        preparing prepare: (PostgresConnection) throws -> Void = { _ in },
+        _ body: (Transaction) throws -> T
+    ) throws -> T {
         var isRetrying = false
         defer { if isRetrying { retries.signal() } }
         var attempt = 1
+        var last: PostgresConnection?
         while true {
             let connection = try slot.take()
+            if connection !== last { try prepare(connection) }
+            last = connection
             do {
                 return try once(kind, on: connection, body)
             } catch let failed as Failed {
@@ -33,8 +45,7 @@ final class PostgresTransactions: Sendable {
                 attempt += 1
             }
             if connection.failure == .conflict && !isRetrying {
-                retries.wait()
-                isRetrying = true
+                isRetrying = retries.wait(timeout: .now() + .milliseconds(Self.retryWaitMilliseconds)) == .success
             } else {
                 // Other nodes may be at the same: a moment, and not the same one for each.
                 usleep(UInt32(DispatchTime.now().uptimeNanoseconds % 5_000))
@@ -69,15 +80,20 @@ final class PostgresTransactions: Sendable {
             return value
         }
         do {
-            let isHeard = connection.isPostgres
             try connection.commit(
-                telling: isHeard ? notices.payloads(transaction.topics) : [],
+                telling: connection.hasSession ? notices.payloads(transaction.topics) : [],
                 on: PostgresNotices.channel
             )
         } catch {
             // After a lost connection nobody knows whether the commit was stored: running it again could do it twice.
             let isRepeatable = connection.failure == .conflict
-            if connection.failure == nil { connection.rollback() }
+            if connection.failure == .lost {
+                // It may yet be stored, even later than now: then its own notices tell, and are listened to from now on.
+                notices.hearItself()
+                changes.publish(.topics(transaction.topics))
+            } else {
+                connection.rollback()
+            }
             throw Failed(error: error, isRepeatable: isRepeatable)
         }
         // Before the caller goes on: whoever sees his write acknowledged finds no stale cache.

@@ -35,6 +35,36 @@ struct RateLimiterTests {
         }
     }
 
+    // Between nodes
+
+    private static let rule = RateRules.Rule(count: 10, seconds: 3)
+
+    private func told(_ limiter: RateLimiter) -> [Int] {
+        limiter.takeUntold().compactMap { Topic.requests($0)?.count }
+    }
+
+    @Test func `a node tells what an address used up of its limit, once, from a fifth on`() {
+        let shared = RateLimiter(isShared: true)
+        func admit(_ count: Int, at milliseconds: Int64) {
+            for _ in 0..<count {
+                _ = shared.admit(Self.address, as: .auth, by: Self.rule, at: Timestamp(milliseconds: milliseconds))
+            }
+        }
+        admit(1, at: 0)
+        #expect(told(shared) == [])
+        admit(1, at: 1)
+        #expect(told(shared) == [2])
+        #expect(told(shared) == [])
+        admit(3, at: 2)
+        #expect(told(shared) == [3])
+        // A window later, what never came to a fifth is over.
+        for window in 1...50 as ClosedRange<Int64> { admit(1, at: window * 6000) }
+        #expect(told(shared) == [])
+        admit(1, at: 300_001)
+        #expect(told(shared) == [2])
+        #expect(RateLimiter().takeUntold().isEmpty)
+    }
+
     @Test func `it decides as a naive model does, whatever the traffic`() {
         for seed in 0..<60 as Range<UInt64> {
             var random = SplitMix64(seed: seed)

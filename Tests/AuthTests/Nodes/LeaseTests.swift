@@ -51,6 +51,17 @@ import Testing
     }
 
     @Test(arguments: Engine.available)
+    func `a clock that is set back leaves nobody with a lease that he doesn't renew`(_ engine: Engine) async throws {
+        let (nodes, leases) = try await leases(engine)
+        try await leases[0].beat()
+        #expect(leases[0].isHeld)
+        nodes[0].clock.advance(seconds: -3600)
+        #expect(!leases[0].isHeld)
+        try await leases[0].beat()
+        #expect(leases[0].isHeld)
+    }
+
+    @Test(arguments: Engine.available)
     func `of sixteen that want a free one at once, one gets it`(_ engine: Engine) async throws {
         let nodes = try await TestServer.nodes(engine)
         // A node's name is its process's, so each of these is made as by another.

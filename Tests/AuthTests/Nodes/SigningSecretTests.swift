@@ -40,6 +40,28 @@ import Testing
         #expect(try await first.get("/api/auth/me", token: token).status == 200)
     }
 
+    /// A machine that served another database, or its own SQLite, before.
+    @Test(arguments: shared, [true, false])
+    func `a directory that belonged to another database takes nothing over`(_ engine: Engine, _ hasSecret: Bool)
+        async throws
+    {
+        let dbs = try await engine.openNodes(2, Schema.migrations)
+        let node = TestServer.Node(sealingKey: Random.system.bytes(32), isShared: true, isWatching: false)
+        let first = try await TestServer(dbs[0], node, settings: [:])
+        let token = try await first.signedUp("ada@example.org")
+        let other = hasSecret ? "a secret of thirty-two bytes, of its own" : nil
+        if hasSecret {
+            await #expect(throws: Installation.Unusable.self) {
+                _ = try await TestServer(dbs[1], node, settings: nil, secret: other, mark: "somebody-else")
+            }
+        } else {
+            let second = try await TestServer(dbs[1], node, settings: nil, mark: "somebody-else")
+            #expect(try secret(second) == secret(first))
+        }
+        #expect(try await first.get("/api/auth/me", token: token).status == 200)
+        #expect(try await first.audit().contains("signing_secret.replaced") == false)
+    }
+
     @Test(arguments: Engine.available)
     func `a rotation reaches every node, and logs nobody out`(_ engine: Engine) async throws {
         let nodes = try await TestServer.nodes(engine)

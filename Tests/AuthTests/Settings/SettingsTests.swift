@@ -74,6 +74,7 @@ import Testing
             ("security.trusted_proxies", "10.0.0.0/33"), ("cors.origins", "example.org"), ("smtp.port", "70000"),
             ("smtp.port", 25),
             ("auth.lockout.max_attempts", true), ("outbound.allowed_hosts", "a b"), ("app.url", ["x"]),
+            ("smtp.from", "a\u{0}b"), ("smtp.pass", "a\u{0}b"), ("auth.user.window_seconds", "1\u{0}"),
         ]
         for (key, value) in wrong {
             let reply = try await server.send(

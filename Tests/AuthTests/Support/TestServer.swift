@@ -69,7 +69,8 @@ final class TestServer: Sendable {
         algorithm: SigningAlgorithm = .es256,
         settings: [String: String?]?,
         probes: [Route] = [],
-        secret: String? = nil
+        secret: String? = nil,
+        mark: String? = nil
     ) async throws {
         directory = try TemporaryDirectory()
         clock = node.clock
@@ -78,7 +79,9 @@ final class TestServer: Sendable {
         self.faults = faults
         var logger = Logger(label: "test")
         logger.logLevel = .critical
-        if let secret { try secret.write(toFile: directory.file(".secret"), atomically: true, encoding: .utf8) }
+        for (text, name) in [(secret, ".secret"), (mark, ".secret.fingerprint")] {
+            try text?.write(toFile: directory.file(name), atomically: true, encoding: .utf8)
+        }
         services = Services(
             db: faults,
             clock: WallClock { clock.now },

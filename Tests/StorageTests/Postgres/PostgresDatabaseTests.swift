@@ -157,6 +157,28 @@ struct PostgresDatabaseTests {
         #expect(try await text(db, 1) == "")
     }
 
+    /// A statement that takes too long is no reason to run it again.
+    @Test func `a statement that the server cancels is refused at once`() async throws {
+        let db = try await open()
+        let (runs, meeting, pids) = (Count(), Meeting(), Pids())
+        let sleeping = Task {
+            try await db.write { tx in
+                pids.add(try tx.one(Self.ownPid)?.get("pid") ?? 0)
+                if runs.next() == 1 { #expect(meeting.arriveAndWait()) }
+                _ = try tx.one("SELECT count(pg_sleep(5)) AS count")
+            }
+        }
+        await meeting.arrival()
+        meeting.letGo()
+        for _ in 0..<100 {
+            try await PostgresHome.maintain("SELECT pg_cancel_backend(\(pids.all[0]))")
+            try await Task.sleep(for: .milliseconds(20))
+        }
+        await #expect(throws: DatabaseError.self) { try await sleeping.value }
+        #expect(runs.value == 1)
+        #expect(try await text(db, 1) == "")
+    }
+
     // Statements
 
     @Test func `a text with a NUL is refused, not cut`() async throws {
@@ -204,6 +226,19 @@ struct PostgresDatabaseTests {
         for _ in 0..<2 { await #expect(throws: DatabaseError.self) { try await db.run(query) } }
         try await db.write { tx in try tx.define("CREATE TABLE later (id BIGINT)") }
         #expect(try await db.read { tx in try tx.all(query).count } == 0)
+    }
+
+    /// A newer node adds a column while this one runs.
+    @Test func `a prepared statement survives a change of its table`() async throws {
+        let db = try await Engine.postgresSingle.open(with: Self.notes)
+        let query: SQL = "SELECT * FROM notes WHERE id = \(1)"
+        try await db.run("INSERT INTO notes (id, text) VALUES (1, 'x')")
+        for column in ["one", "two"] {
+            #expect(try await db.read { tx in try tx.one(query)?.get("text") } == "x")
+            try await db.write { tx in try tx.define("ALTER TABLE notes ADD COLUMN \(column) TEXT") }
+            #expect(try await db.read { tx in try tx.one(query)?.get(column) as String? } == nil)
+            try await db.write { tx in _ = try tx.one(query) }
+        }
     }
 
     // Limits
@@ -260,7 +295,8 @@ struct PostgresDatabaseTests {
     @Test(arguments: [
         ("postgres://u:p@h:5432/d?sslmode=verify-full", true), ("postgresql:///d?host=/run/postgresql", true),
         ("postgres://h1,h2/d?target_session_attrs=read-write", true), ("http://h/d", false), ("host=h dbname=d", false),
-        ("postgres://h/d?nonsense=1", false), ("postgres://[::1/d", false), ("", false),
+        ("postgres://h/d?nonsense=1", false), ("postgres://u:a@b@h/d", false), ("postgres://u:a/b@h/d", false),
+        ("postgres://[::1/d", false), ("", false),
     ])
     func `a URL is what libpq can read`(_ url: String, _ isGood: Bool) {
         #expect((PostgresDatabase.problem(with: url) == nil) == isGood)

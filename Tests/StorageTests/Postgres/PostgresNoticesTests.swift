@@ -29,6 +29,16 @@ struct PostgresNoticesTests {
         #expect(own.payloads([]).isEmpty)
     }
 
+    /// The commit may have been stored after all, and then nobody else tells this node.
+    @Test func `a node listens to itself once a commit had an unknown outcome`() {
+        let notices = PostgresNotices()
+        let (written, told) = (notices.payloads(["session:1"]), notices.payloads(["requests:1"], isWrite: false))
+        #expect((written + told).compactMap(notices.change).isEmpty)
+        notices.hearItself()
+        #expect((written + told).compactMap(notices.change) == [.topics(["session:1"])])
+        #expect(told.compactMap(PostgresNotices().change) == [.topics(["requests:1"])])
+    }
+
     @Test func `a node hears what others announce and tell, and not itself`() async throws {
         let nodes = try await Engine.postgres.openNodes(2, [Migration(1, "t", "CREATE TABLE t (id {int}){strict}")])
         let watching = Task { try? await nodes[1].watch() }

@@ -9,6 +9,8 @@ final class LastSeen: Sendable {
     /// A session's note is renewed at most so often.
     static let noteSeconds: Int64 = 60
     static let sessionsMax = 100_000
+    /// Written in one transaction.
+    static let batchMax = 200
 
     private struct State {
         var noted: [SessionID: Timestamp] = [:]
@@ -35,9 +37,13 @@ final class LastSeen: Sendable {
             defer { state.unwritten = [] }
             return state.unwritten.compactMap { id in state.noted[id].map { (id, $0) } }
         }
-        guard !notes.isEmpty else { return }
-        try await db.write { tx in
-            for (id, time) in notes { try tx.noteSessionSeen(id, at: time) }
+        // In one order, or two nodes with notes of the same sessions would wait for each other.
+        let sorted = notes.sorted { $0.0.rawValue < $1.0.rawValue }
+        for start in stride(from: 0, to: sorted.count, by: Self.batchMax) {
+            let batch = sorted[start..<min(start + Self.batchMax, sorted.count)]
+            try await db.write { tx in
+                for (id, time) in batch { try tx.noteSessionSeen(id, at: time) }
+            }
         }
     }
 

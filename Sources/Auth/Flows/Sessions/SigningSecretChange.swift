@@ -15,16 +15,16 @@ struct SigningSecretChange: Sendable {
     /// The server's alone: a command without the server's environment must not take another secret for the new one.
     func prepare() async throws {
         let own = try secrets.fixed ?? secrets.file.read()
-        let isMarked = secrets.file.isMarked
+        let mark = secrets.file.mark
         let fresh = Secret(Array(Base64URL.encode(services.random.bytes(SigningSecrets.generatedBytes)).utf8))
         let now = services.clock.now()
         let found: Found = try await services.db.writeAlone { [services] tx in
             let stored = try tx.storedSigningSecrets()
-            let found = Found(own, stored, isMarked: isMarked, secrets)
+            let found = Found(own, stored, mark: mark, secrets)
             switch found {
             case .kept(let secret):
                 // A database that was used before it held secrets.
-                if secrets.fixed == nil && stored[SigningKey.fingerprint(of: secret)] == nil {
+                if secrets.fixed == nil && stored[SigningKey.fingerprint(of: secret)]?.sealed == nil {
                     try put(secret, keepingPrevious: true, at: now, in: tx)
                 }
             case .first: try put(own ?? fresh, keepingPrevious: true, at: now, in: tx)
@@ -59,18 +59,23 @@ struct SigningSecretChange: Sendable {
         /// Another one, which this node never had in force.
         case foreign
 
-        init(_ own: Secret<[UInt8]>?, _ stored: StoredSigningSecrets, isMarked: Bool, _ secrets: SigningSecrets) {
-            let fingerprint = own.map(SigningKey.fingerprint)
-            let inForce = stored.fingerprint.flatMap { stored[$0] }
-            if stored.fingerprint == nil {
+        init(_ own: Secret<[UInt8]>?, _ stored: StoredSigningSecrets, mark: String?, _ secrets: SigningSecrets) {
+            guard let inForce = stored.fingerprint else {
                 self = .first
-            } else if let own, fingerprint == stored.fingerprint {
+                return
+            }
+            let fingerprint = own.map(SigningKey.fingerprint)
+            if let own, fingerprint == inForce {
                 self = .kept(own)
-            } else if secrets.fixed == nil, let inForce,
-                own == nil && !isMarked || fingerprint.map({ stored[$0] != nil }) == true
-            {
-                self = .joined(inForce)
-            } else if !secrets.isShared || secrets.fixed == nil && isMarked {
+                return
+            }
+            // Only where the one in force was before can its file have been replaced or deleted.
+            let wasHere = secrets.fixed == nil && mark == inForce
+            let isMissing = own == nil && !wasHere
+            let isRotatedAway = fingerprint.map { stored[$0] != nil } ?? false
+            if secrets.fixed == nil, isMissing || isRotatedAway, let known = stored[inForce], known.sealed != nil {
+                self = .joined(known)
+            } else if wasHere || !secrets.isShared {
                 self = .replaced
             } else {
                 self = .foreign

@@ -35,15 +35,15 @@ struct SigningSecretFile: Sendable {
         return Secret(bytes)
     }
 
-    /// Whether a secret was in force here before.
-    var isMarked: Bool { FileManager.default.fileExists(atPath: markPath) }
+    /// The fingerprint of the secret that was in force here last; nil where none was.
+    var mark: String? {
+        FileManager.default.contents(atPath: markPath).map { String(decoding: $0, as: UTF8.self).trimmed }
+    }
 
     /// Writes what differs.
     func keep(_ secret: Secret<[UInt8]>) throws {
         if try read()?.reveal() != secret.reveal() { try PrivateFile.write(secret.reveal() + [0x0A], to: path) }
-        let mark = Array((SigningKey.fingerprint(of: secret) + "\n").utf8)
-        if FileManager.default.contents(atPath: markPath).map(Array.init) != mark {
-            try PrivateFile.write(mark, to: markPath)
-        }
+        let fingerprint = SigningKey.fingerprint(of: secret)
+        if mark != fingerprint { try PrivateFile.write(Array((fingerprint + "\n").utf8), to: markPath) }
     }
 }

@@ -117,7 +117,7 @@ import Testing
             ("username~'%25'", 0),
             ("status=active%20%26%26%20email_verified=false", 5), ("status!=active", 0),
             ("created_at%3E'2020-01-01'", 5),
-            ("kind=system", 0),
+            ("kind=system", 0), ("status~ACTI", 5), ("kind~'HU'", 5), ("username~'USER'", 5),
         ] {
             #expect(
                 try await server.get("/api/records/users?filter=\(filter)", token: admin).json["totalItems"]

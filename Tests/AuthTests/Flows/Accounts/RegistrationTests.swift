@@ -184,4 +184,21 @@ import Testing
         ]
         #expect(try await server.post(Self.register, large).details == ["data": "must be at most 65536 bytes in all"])
     }
+
+    /// PostgreSQL's indexes hold no long texts.
+    @Test(arguments: Engine.available)
+    func `a long value can be unique too`(_ engine: Engine) async throws {
+        let server = try await TestServer(engine)
+        let fields: JSON = ["fields": [["name": "essay", "type": "text", "unique": true]]]
+        _ = try await server.send(.patch, "/api/collections/users", fields, token: server.admin()).data()
+        // Of many letters, so that it can't be compressed below the limit.
+        let letters = (0..<4000).map { number in UnicodeScalar(0x4E00 + number * 7919 % 20_000).map(String.init) ?? "" }
+        let essay = letters.joined()
+        try await server.signUp("ada@example.org", ["essay": .string(essay)])
+        try await server.signUp("eve@example.org", ["essay": .string(essay + "!")])
+        let body: JSON = ["email": "bob@example.org", "password": "secret123", "essay": .string(essay)]
+        let reply = try await server.post("/api/auth/users/register", body)
+        #expect(reply.status == 409)
+        #expect(reply.code == "value_taken")
+    }
 }
