@@ -56,7 +56,10 @@ package enum Change: Sendable, Equatable {
 package final class Transaction {
     package let dialect: Dialect
     package let connection: any Connection
+    /// All that were announced, in order.
     package private(set) var topics: [String] = []
+    /// Those of them that other processes are told.
+    package private(set) var toldTopics: [String] = []
 
     package init(connection: any Connection, dialect: Dialect) {
         self.connection = connection
@@ -89,6 +92,14 @@ package final class Transaction {
     /// Tells every cache, in this process and others, that what `topic` names has changed, once the transaction
     /// commits.
     package func announce(_ topic: String) {
+        topics.append(topic)
+        toldTopics.append(topic)
+    }
+
+    /// Like ``announce(_:)``, to the caches of this process alone: for what others may learn late.
+    ///
+    /// PostgreSQL commits one after the other what is told to others.
+    package func announceHere(_ topic: String) {
         topics.append(topic)
     }
 }

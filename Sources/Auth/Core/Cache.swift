@@ -56,6 +56,12 @@ final class Cache<Key: Hashable & Sendable, Value: Sendable>: Sendable {
         return loaded
     }
 
+    /// What `load` finds, in the place of the entry.
+    func renewed(for key: Key, load: () async throws -> Value?) async throws -> Value? {
+        remove(key)
+        return try await value(for: key, load: load)
+    }
+
     /// The entry, without a load.
     func present(_ key: Key) -> Value? {
         guard db.hearsOthers else { return nil }

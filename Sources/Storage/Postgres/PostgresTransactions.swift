@@ -81,7 +81,7 @@ final class PostgresTransactions: Sendable {
         }
         do {
             try connection.commit(
-                telling: connection.hasSession ? notices.payloads(transaction.topics) : [],
+                telling: connection.hasSession ? notices.payloads(transaction.toldTopics) : [],
                 on: PostgresNotices.channel
             )
         } catch {

@@ -26,6 +26,36 @@ import Testing
         #expect(reply.details?["reason"] == "logout")
     }
 
+    /// Extensions are not told, so a node must look before it takes a session for expired.
+    @Test(arguments: Engine.available)
+    func `a session that is refreshed on one node does not expire on the other`(_ engine: Engine) async throws {
+        let nodes = try await TestServer.nodes(engine, settings: ["auth.user.window_seconds": "60"])
+        var token = try await nodes[0].signedUp("ada@example.org")
+        for _ in 0..<5 {
+            #expect(try await status(nodes[1], token) == 200)
+            nodes[0].clock.advance(seconds: 40)
+            token = try await nodes[0].post("/api/auth/refresh", token: token).data()["token"]?.text ?? ""
+            nodes[0].clock.advance(seconds: 19)
+        }
+        #expect(try await status(nodes[1], token) == 200)
+        nodes[0].clock.advance(seconds: 60)
+        for node in nodes { #expect(try await node.get("/api/auth/me", token: token).code == "session_ended") }
+    }
+
+    @Test(arguments: Engine.available)
+    func `refreshes of one session on two nodes at once all succeed`(_ engine: Engine) async throws {
+        let nodes = try await TestServer.nodes(engine)
+        let token = try await nodes[0].signedUp("ada@example.org")
+        nodes[0].clock.advance(seconds: 5)
+        let replies = try await withThrowingTaskGroup(of: Reply.self) { group in
+            for number in 0..<16 {
+                group.addTask { try await nodes[number % 2].post("/api/auth/refresh", token: token) }
+            }
+            return try await group.reduce(into: []) { $0.append($1) }
+        }
+        #expect(replies.allSatisfy { $0.status == 200 })
+    }
+
     @Test(arguments: Engine.available)
     func `a suspended account is out on every node`(_ engine: Engine) async throws {
         let nodes = try await TestServer.nodes(engine)

@@ -43,7 +43,9 @@ final class FaultyDatabase: Database {
             dialect: tx.dialect
         )
         let value = try body(faulty)
-        for topic in faulty.topics { tx.announce(topic) }
+        for topic in faulty.topics {
+            if faulty.toldTopics.contains(topic) { tx.announce(topic) } else { tx.announceHere(topic) }
+        }
         return value
     }
 

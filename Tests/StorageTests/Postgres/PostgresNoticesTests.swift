@@ -49,6 +49,7 @@ struct PostgresNoticesTests {
         try await nodes[0].write { tx in
             try tx.execute("INSERT INTO t (id) VALUES (1)")
             tx.announce("user:1")
+            tx.announceHere("here:3")
             tx.announce("session:2")
         }
         try await nodes[0].tell(["requests:auth:3:c0000201"])
@@ -61,7 +62,7 @@ struct PostgresNoticesTests {
                     || second.topics == ["settings", "user:1", "session:2", "requests:auth:3:c0000201"]
             }
         )
-        #expect(first.topics == ["user:1", "session:2"])
+        #expect(first.topics == ["user:1", "here:3", "session:2"])
     }
 
     @Test func `a transaction that is rolled back tells nobody`() async throws {

@@ -48,11 +48,17 @@ struct Authenticator: Sendable {
         try await tokens.value(for: Digest(of: token)) { try await services.signingKeys().verify(token) }
     }
 
+    private func session(_ id: SessionID, at now: Timestamp) async throws -> Session? {
+        let load = { try await services.db.read { tx in try tx.session(id) } }
+        guard let session = try await sessions.value(for: id, load: load) else { return nil }
+        // Another node may have extended it since, of which this one isn't told.
+        guard session.endReason(at: now) == .expired else { return session }
+        return try await sessions.renewed(for: id, load: load)
+    }
+
     private func principal(for claims: SessionClaims) async throws -> Principal {
         let now = services.clock.now()
-        let session = try await sessions.value(for: claims.session) {
-            try await services.db.read { tx in try tx.session(claims.session) }
-        }
+        let session = try await session(claims.session, at: now)
         guard let session, session.userID == claims.user, session.kind.audience == claims.audience else {
             throw AuthError(.invalidToken)
         }

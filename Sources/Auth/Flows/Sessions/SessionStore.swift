@@ -27,13 +27,15 @@ extension Transaction {
         ).map(Session.init)
     }
 
-    /// Moves the end of a live session further away; false when it ended meanwhile.
+    /// Moves the end of a live session further away; false when it is that far already, or ended.
+    ///
+    /// Other nodes are not told: one that takes a session for expired looks again.
     func extendSession(_ id: SessionID, until expiresAt: Timestamp, at now: Timestamp) throws -> Bool {
-        announce(Topic.session(id))
+        announceHere(Topic.session(id))
         return try execute(
             """
-            UPDATE sessions SET expires_at = CASE WHEN expires_at < \(expiresAt) THEN \(expiresAt) ELSE expires_at END
-            WHERE id = \(id) AND ended_at IS NULL AND expires_at > \(now)
+            UPDATE sessions SET expires_at = \(expiresAt)
+            WHERE id = \(id) AND ended_at IS NULL AND expires_at > \(now) AND expires_at < \(expiresAt)
             """
         ) == 1
     }

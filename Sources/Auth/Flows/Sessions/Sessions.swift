@@ -100,9 +100,10 @@ struct Sessions: Sendable {
         // Only ever later: a window that was shortened since leaves the earlier tokens alone. Tokens tell whole
         // seconds, so of many refreshes within one only the first writes.
         if expiresAt > session.expiresAt {
-            let reason = try await services.db.write { tx in
-                try tx.extendSession(session.id, until: expiresAt, at: now)
-                    ? nil : tx.session(session.id)?.endReason(at: now) ?? .revoked
+            let reason: Session.EndReason? = try await services.db.write { tx in
+                if try tx.extendSession(session.id, until: expiresAt, at: now) { return nil }
+                guard let stored = try tx.session(session.id) else { return .revoked }
+                return stored.endReason(at: now)
             }
             if let reason { throw AuthError(.sessionEnded, details: ["reason": reason.rawValue]) }
         }
