@@ -140,9 +140,10 @@ extension Transaction {
                 FROM pg_constraint
             )
             SELECT relname AS name, 0 AS place,
-                'CREATE TABLE ' || relname || E' (\\n' || string_agg(text, E',\\n' ORDER BY place) || E'\\n);' AS text
+                'CREATE TABLE ' || relname || E' (\\n' || string_agg(text, E',\\n' ORDER BY place) || E'\\n)'
+                    || coalesce(' WITH (' || array_to_string(reloptions, ', ') || ')', '') || ';' AS text
             FROM pg_class JOIN columns ON relation = pg_class.oid
-            WHERE relkind = 'r' AND relnamespace = current_schema()::regnamespace GROUP BY relname
+            WHERE relkind = 'r' AND relnamespace = current_schema()::regnamespace GROUP BY relname, reloptions
             UNION ALL
             SELECT tablename, 1, replace(indexdef, 'public.', '') || ';' FROM pg_indexes
             WHERE schemaname = current_schema()

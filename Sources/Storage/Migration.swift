@@ -6,7 +6,8 @@ import Crypto
 package struct Migration: Sendable {
     package let number: Int
     package let name: String
-    /// Statements separated by an empty line, with the tokens of ``Dialect``.
+    /// Statements separated by an empty line, with the tokens of ``Dialect``; one behind `{postgres}` is for that engine
+    /// alone.
     package let text: String
 
     package init(_ number: Int, _ name: String, _ text: String) {
@@ -14,6 +15,8 @@ package struct Migration: Sendable {
         self.name = name
         self.text = text
     }
+
+    private static let postgresOnly = "{postgres}"
 
     /// Where the steps that were run are written down.
     static let table = "schema_migrations"
@@ -27,7 +30,10 @@ package struct Migration: Sendable {
     }
 
     func statements(for dialect: Dialect) -> [String] {
-        dialect.expand(text).split(separator: "\n\n").map(String.init)
+        dialect.expand(text).split(separator: "\n\n").compactMap { statement in
+            guard statement.hasPrefix(Self.postgresOnly) else { return String(statement) }
+            return dialect == .postgres ? String(statement.dropFirst(Self.postgresOnly.count)) : nil
+        }
     }
 }
 

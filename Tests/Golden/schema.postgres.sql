@@ -46,7 +46,7 @@ CREATE TABLE lockouts (
     last_failed_at bigint NOT NULL,
     locked_until bigint NOT NULL,
     CONSTRAINT lockouts_pkey PRIMARY KEY (key)
-);
+) WITH (fillfactor=70);
 
 CREATE TABLE one_time_tokens (
     digest bytea NOT NULL,
@@ -78,7 +78,7 @@ CREATE TABLE secrets (
     last_used_at bigint,
     CONSTRAINT secrets_user_id_fkey FOREIGN KEY (user_id) REFERENCES users(id) ON DELETE CASCADE,
     CONSTRAINT secrets_pkey PRIMARY KEY (id)
-);
+) WITH (fillfactor=70);
 
 CREATE INDEX secrets_by_user ON secrets USING btree (user_id);
 
@@ -99,9 +99,7 @@ CREATE TABLE sessions (
     ended_at bigint,
     end_reason text,
     CONSTRAINT sessions_pkey PRIMARY KEY (id)
-);
-
-CREATE INDEX sessions_by_expiry ON sessions USING btree (expires_at);
+) WITH (fillfactor=70);
 
 CREATE INDEX sessions_by_user ON sessions USING btree (user_id) WHERE (ended_at IS NULL);
 
@@ -155,6 +153,6 @@ CREATE TABLE users (
     CONSTRAINT users_pkey PRIMARY KEY (id),
     CONSTRAINT users_collection_id_email_folded UNIQUE (collection_id, email_folded),
     CONSTRAINT users_collection_id_username_folded UNIQUE (collection_id, username_folded)
-);
+) WITH (fillfactor=70);
 
 CREATE INDEX users_by_creation ON users USING btree (collection_id, created_at, id);

@@ -89,8 +89,6 @@ CREATE TABLE sessions (
     end_reason TEXT
 ) STRICT;
 
-CREATE INDEX sessions_by_expiry ON sessions (expires_at);
-
 CREATE INDEX sessions_by_user ON sessions (user_id) WHERE ended_at IS NULL;
 
 CREATE TABLE settings (

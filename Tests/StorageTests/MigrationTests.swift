@@ -138,6 +138,16 @@ struct MigrationTests {
         }
     }
 
+    @Test func `a statement can be for PostgreSQL alone`() {
+        let migration = Migration(1, "two", "CREATE TABLE a (x {int})\n\n{postgres}ALTER TABLE a SET (fillfactor = 70)")
+        #expect(migration.statements(for: .sqlite) == ["CREATE TABLE a (x INTEGER)"])
+        #expect(
+            migration.statements(for: .postgres) == [
+                "CREATE TABLE a (x BIGINT)", "ALTER TABLE a SET (fillfactor = 70)",
+            ]
+        )
+    }
+
     @Test func `statements are separated by an empty line`() {
         let migration = Migration(
             1,

@@ -47,8 +47,8 @@ final class PostgresTransactions: Sendable {
             if connection.failure == .conflict && !isRetrying {
                 isRetrying = retries.wait(timeout: .now() + .milliseconds(Self.retryWaitMilliseconds)) == .success
             } else {
-                // Other nodes may be at the same: a moment, and not the same one for each.
-                usleep(UInt32(DispatchTime.now().uptimeNanoseconds % 5_000))
+                // Others may be at the same: a while, longer each time, and not the same one for each.
+                usleep(UInt32(DispatchTime.now().uptimeNanoseconds % (1_000 << UInt64(min(attempt, 6)))))
             }
         }
     }

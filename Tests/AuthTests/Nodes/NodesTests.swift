@@ -56,6 +56,25 @@ import Testing
         #expect(replies.allSatisfy { $0.status == 200 })
     }
 
+    /// They share pages of indexes, and must not look like conflicts to each other for that.
+    @Test(arguments: Engine.available)
+    func `refreshes of many sessions at once all succeed`(_ engine: Engine) async throws {
+        let nodes = try await TestServer.nodes(engine)
+        try await nodes[0].signUp("ada@example.org")
+        var tokens: [String] = []
+        for _ in 0..<40 { tokens.append(try await nodes[0].signIn("ada@example.org")) }
+        for _ in 0..<6 {
+            nodes[0].clock.advance(seconds: 2)
+            let statuses = try await withThrowingTaskGroup(of: Int.self) { group in
+                for (number, token) in tokens.enumerated() {
+                    group.addTask { try await nodes[number % 2].post("/api/auth/refresh", token: token).status }
+                }
+                return try await group.reduce(into: [:]) { $0[$1, default: 0] += 1 }
+            }
+            #expect(statuses == [200: 40])
+        }
+    }
+
     @Test(arguments: Engine.available)
     func `a suspended account is out on every node`(_ engine: Engine) async throws {
         let nodes = try await TestServer.nodes(engine)
