@@ -113,7 +113,8 @@ class Server(ABC):
     def must(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
         status, answer = self.ask(method, path, body)
         if status != 200:
-            raise RuntimeError(f"{self.name}: {method} {path} answered {status}: {answer}")
+            causes = [line for line in (self.directory / "log").read_text().splitlines() if '"cause"' in line]
+            raise RuntimeError("\n".join([f"{self.name}: {method} {path} answered {status}: {answer}", *causes[-3:]]))
         return answer
 
     def check(self, request: Request) -> Request:
