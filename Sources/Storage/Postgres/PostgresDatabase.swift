@@ -140,7 +140,7 @@ package final class PostgresDatabase: Database {
     /// The later ones of the same name count: the URL can change what stands before it.
     private static func parameters(_ url: String) -> [(String, String)] {
         [
-            ("fallback_application_name", "latchkey"), ("connect_timeout", "3"), ("keepalives_idle", "30"),
+            ("fallback_application_name", "latchkey"), ("connect_timeout", "5"), ("keepalives_idle", "30"),
             // A standby lags behind: what ended on the primary would still be alive there.
             ("target_session_attrs", "read-write"), ("dbname", url), ("client_encoding", "UTF8"),
         ]

@@ -27,7 +27,8 @@ struct PostgresError {
 
     func failure(of kind: TransactionKind) -> PostgresFailure? {
         switch sqlState {
-        case "40001", "40P01": .conflict
+        // 53200: no memory for the locks by which conflicts are found, until some transactions are over.
+        case "40001", "40P01", "53200": .conflict
         // The server is being shut down, restarted, or has ended this connection.
         case "57P01", "57P02", "57P03", "57P05", "25P03": .lost
         // "Cached plan must not change result type": a newer node has added a column to a table that a statement prepared
