@@ -2,19 +2,16 @@ import Foundation
 
 /// Runs a closure as a transaction on one connection, again where that is safe.
 ///
-/// A class, since its conflicts queue on one lock.
+/// A class, since those that conflict wait for each other.
 final class PostgresTransactions: Sendable {
     /// How often a transaction is run that loses conflicts.
     ///
-    /// Those of one process that are run again do so one at a time, so that each attempt of one gets past the others. What
-    /// remains are new transactions, and those of other nodes.
+    /// From its second attempt on it has its process for itself; what remains are other nodes.
     static let attemptsMax = 12
 
     private let changes: ChangeFeed
     private let notices: PostgresNotices
-    private let retries = DispatchSemaphore(value: 1)
-    /// Who waits longer for the others goes on beside them: one of them may be long.
-    private static let retryWaitMilliseconds = 100
+    private let gate = PostgresGate()
 
     init(changes: ChangeFeed, notices: PostgresNotices) {
         self.changes = changes
@@ -30,8 +27,6 @@ final class PostgresTransactions: Sendable {
         preparing prepare: (PostgresConnection) throws -> Void = { _ in },
         _ body: (Transaction) throws -> T
     ) throws -> T {
-        var isRetrying = false
-        defer { if isRetrying { retries.signal() } }
         var attempt = 1
         var last: PostgresConnection?
         while true {
@@ -39,18 +34,22 @@ final class PostgresTransactions: Sendable {
             if connection !== last { try prepare(connection) }
             last = connection
             do {
-                return try once(kind, on: connection, body)
+                return try attempted(kind, isFirst: attempt == 1) { try once(kind, on: connection, body) }
             } catch let failed as Failed {
                 guard failed.isRepeatable, attempt < Self.attemptsMax else { throw failed.error }
                 attempt += 1
             }
-            if connection.failure == .conflict && !isRetrying {
-                isRetrying = retries.wait(timeout: .now() + .milliseconds(Self.retryWaitMilliseconds)) == .success
-            } else {
-                // Others may be at the same: a while, longer each time, and not the same one for each.
-                usleep(UInt32(DispatchTime.now().uptimeNanoseconds % (1_000 << UInt64(min(attempt, 6)))))
-            }
+            // Other nodes may be at the same: a while, longer each time, and not the same one for each.
+            usleep(UInt32(DispatchTime.now().uptimeNanoseconds % (1_000 << UInt64(min(attempt, 6)))))
         }
+    }
+
+    private func attempted<T>(_ kind: TransactionKind, isFirst: Bool, _ run: () throws -> T) throws -> T {
+        guard kind == .write else { return try run() }
+        var isAlone = false
+        if isFirst { gate.enter() } else { isAlone = gate.enterAlone() }
+        defer { gate.leave(alone: isAlone) }
+        return try run()
     }
 
     /// One that failed, and whether it is sure that nothing of it was stored.
