@@ -33,6 +33,7 @@ let package = Package(
                 .unsafeFlags(["-Xlinker", "--wrap=mmap", "-Xlinker", "--wrap=munmap", "-l:libsodium.a"])
             ]
         ),
+        .systemLibrary(name: "CCurl", pkgConfig: "libcurl", providers: [.apt(["libcurl4-openssl-dev"])]),
         .systemLibrary(name: "CLibPQ", pkgConfig: "libpq", providers: [.apt(["libpq-dev"])]),
         .target(
             name: "Storage",
@@ -48,7 +49,7 @@ let package = Package(
         .target(
             name: "Auth",
             dependencies: [
-                "CArgon2", "Storage",
+                "CArgon2", "CCurl", "Storage",
                 .product(name: "Configuration", package: "swift-configuration"),
                 .product(name: "Crypto", package: "swift-crypto"),
                 .product(name: "HTTPTypes", package: "swift-http-types"),

@@ -32,14 +32,21 @@ package struct App: Sendable {
         lease = Lease(Lease.background, services)
         let limiter = RateLimiter(isShared: installation.configuration.isShared)
         limiter.hear(services.db)
+        let reset = PasswordReset(services: services, passwords: passwords)
         let flows: [[Route]] = [
             RecordRoutes(accounts: accounts).routes,
             PasswordRoutes(passwords: passwords).routes,
+            EmailVerificationRoutes(verification: EmailVerification(services: services)).routes,
+            PasswordResetRoutes(reset: reset).routes,
+            RecoveryRoutes(recovery: Recovery(services: services), reset: reset).routes,
+            OneTimeCodeRoutes(codes: OneTimeCodes(services: services, sessions: sessions)).routes,
+            EmailChangeRoutes(emailChange: EmailChange(services: services)).routes,
             SessionRoutes(sessions: sessions).routes,
             SetUpRoutes(setUp: setUp).routes,
             CollectionRoutes(collections: Collections(services: services)).routes,
             UserRoutes(accounts: accounts).routes,
             SettingsRoutes(changes: settingsChanges).routes,
+            MailRoutes(desk: MailDesk(services: services)).routes,
             HealthRoutes(services: services, readiness: readiness).routes,
             extraRoutes,
         ]
@@ -85,7 +92,7 @@ package struct App: Sendable {
         let setUp = setUp
         try await installation.prepareSigning()
         let address = { @Sendable (port: Int) in
-            "http://\(configuration.host.contains(":") ? "[\(configuration.host)]" : configuration.host):\(port)"
+            OwnAddress.url(configuration.host, port)
         }
         let application = Application(
             responder: responder,
@@ -97,6 +104,7 @@ package struct App: Sendable {
             onServerRunning: { channel in
                 let port = channel.localAddress?.port ?? configuration.port
                 // Only a start that can take requests prints a token; one that can't bind leaves the printed one alone.
+                setUp.services.ownAddress.note(address(port))
                 let token = try? await setUp.issueToken()
                 whenListening(address(port), token.map { "\(address(port))/setup?token=\($0.text)" })
             },
@@ -108,6 +116,7 @@ package struct App: Sendable {
                     .init(service: Watching(installation: installation)),
                     .init(service: lease),
                     .init(service: Sweeper(services: installation.services, lease: lease)),
+                    .init(service: Delivery(services: installation.services, lease: lease)),
                     .init(service: RateSharing(services: installation.services, limiter: responder.limiter)),
                     .init(service: application), .init(service: Draining(readiness: readiness)),
                 ],

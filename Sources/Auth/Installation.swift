@@ -40,6 +40,7 @@ package struct Installation: Sendable {
             hasher: PasswordHasher(threads: HashingThreads(count: ProcessInfo.processInfo.activeProcessorCount)),
             sealingKey: try await SealingKeyFile(configuration).load(db),
             signingSecrets: secrets,
+            ownAddress: OwnAddress(host: configuration.host, port: configuration.port),
             logger: logger
         )
         try await FirstCollections(services: services).make()

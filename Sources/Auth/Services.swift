@@ -12,6 +12,7 @@ struct Services: Sendable {
     let hasher: PasswordHasher
     let sealingKey: SealingKey
     let signingSecrets: SigningSecrets
+    let ownAddress: OwnAddress
     let logger: Logger
     let lastSeen = LastSeen()
     /// Names this process among the nodes of its database.
@@ -29,6 +30,7 @@ struct Services: Sendable {
         hasher: PasswordHasher,
         sealingKey: SealingKey,
         signingSecrets: SigningSecrets,
+        ownAddress: OwnAddress,
         logger: Logger
     ) {
         self.db = db
@@ -37,6 +39,7 @@ struct Services: Sendable {
         self.hasher = hasher
         self.sealingKey = sealingKey
         self.signingSecrets = signingSecrets
+        self.ownAddress = ownAddress
         self.logger = logger
         nodeID = Hex.encode(random.bytes(8))
         settingsCache = Self.single(Topic.settings, db)

@@ -55,11 +55,37 @@ CREATE TABLE one_time_tokens (
     created_at bigint NOT NULL,
     expires_at bigint NOT NULL,
     used_at bigint,
-    CONSTRAINT one_time_tokens_subject_id_fkey FOREIGN KEY (subject_id) REFERENCES users(id) ON DELETE CASCADE,
+    slot text,
+    code bytea,
+    misses bigint NOT NULL DEFAULT 0,
+    payload text,
     CONSTRAINT one_time_tokens_pkey PRIMARY KEY (digest)
-);
+) WITH (fillfactor=70);
 
 CREATE INDEX one_time_tokens_by_subject ON one_time_tokens USING btree (subject_id, purpose);
+
+CREATE UNIQUE INDEX one_time_tokens_slot ON one_time_tokens USING btree (slot);
+
+CREATE TABLE outbox (
+    id text NOT NULL,
+    state text NOT NULL,
+    template text NOT NULL,
+    collection text NOT NULL,
+    user_id text,
+    recipient text NOT NULL,
+    content text,
+    attempts bigint NOT NULL,
+    next_attempt_at bigint NOT NULL,
+    last_error text,
+    created_at bigint NOT NULL,
+    expires_at bigint NOT NULL,
+    settled_at bigint,
+    CONSTRAINT outbox_pkey PRIMARY KEY (id)
+) WITH (fillfactor=70);
+
+CREATE INDEX outbox_by_user ON outbox USING btree (user_id, created_at);
+
+CREATE INDEX outbox_due ON outbox USING btree (next_attempt_at) WHERE (state = 'pending'::text);
 
 CREATE TABLE schema_migrations (
     number bigint NOT NULL,
@@ -76,7 +102,6 @@ CREATE TABLE secrets (
     hash text NOT NULL,
     created_at bigint NOT NULL,
     last_used_at bigint,
-    CONSTRAINT secrets_user_id_fkey FOREIGN KEY (user_id) REFERENCES users(id) ON DELETE CASCADE,
     CONSTRAINT secrets_pkey PRIMARY KEY (id)
 ) WITH (fillfactor=70);
 
@@ -125,7 +150,6 @@ CREATE TABLE unique_values (
     value text NOT NULL,
     user_id text NOT NULL,
     CONSTRAINT unique_values_collection_id_fkey FOREIGN KEY (collection_id) REFERENCES collections(id) ON DELETE CASCADE,
-    CONSTRAINT unique_values_user_id_fkey FOREIGN KEY (user_id) REFERENCES users(id) ON DELETE CASCADE,
     CONSTRAINT unique_values_collection_id_field_value PRIMARY KEY (collection_id, field, value)
 );
 
@@ -146,6 +170,7 @@ CREATE TABLE users (
     created_at bigint NOT NULL,
     updated_at bigint NOT NULL,
     last_login_at bigint,
+    pending_email text,
     CONSTRAINT users_check CHECK (((kind = 'system'::text) OR (email IS NOT NULL))),
     CONSTRAINT users_kind_check CHECK ((kind = ANY (ARRAY['human'::text, 'system'::text]))),
     CONSTRAINT users_status_check CHECK ((status = ANY (ARRAY['active'::text, 'pending'::text, 'suspended'::text]))),

@@ -49,9 +49,31 @@ CREATE TABLE one_time_tokens (
     created_at INTEGER NOT NULL,
     expires_at INTEGER NOT NULL,
     used_at INTEGER
-) STRICT;
+, slot TEXT, code BLOB, misses INTEGER NOT NULL DEFAULT 0, payload TEXT) STRICT;
 
 CREATE INDEX one_time_tokens_by_subject ON one_time_tokens (subject_id, purpose);
+
+CREATE UNIQUE INDEX one_time_tokens_slot ON one_time_tokens (slot);
+
+CREATE TABLE outbox (
+    id TEXT NOT NULL PRIMARY KEY,
+    state TEXT NOT NULL,
+    template TEXT NOT NULL,
+    collection TEXT NOT NULL,
+    user_id TEXT,
+    recipient TEXT NOT NULL,
+    content TEXT,
+    attempts INTEGER NOT NULL,
+    next_attempt_at INTEGER NOT NULL,
+    last_error TEXT,
+    created_at INTEGER NOT NULL,
+    expires_at INTEGER NOT NULL,
+    settled_at INTEGER
+) STRICT;
+
+CREATE INDEX outbox_by_user ON outbox (user_id, created_at);
+
+CREATE INDEX outbox_due ON outbox (next_attempt_at) WHERE state = 'pending';
 
 CREATE TABLE schema_migrations (
     number INTEGER NOT NULL PRIMARY KEY,
@@ -129,7 +151,7 @@ CREATE TABLE users (
     data TEXT NOT NULL,
     created_at INTEGER NOT NULL,
     updated_at INTEGER NOT NULL,
-    last_login_at INTEGER,
+    last_login_at INTEGER, pending_email TEXT,
     CHECK (kind = 'system' OR email IS NOT NULL),
     CONSTRAINT users_collection_id_email_folded UNIQUE (collection_id, email_folded),
     CONSTRAINT users_collection_id_username_folded UNIQUE (collection_id, username_folded)

@@ -18,7 +18,7 @@ struct SetUp: Sendable {
         let now = services.clock.now()
         return try await services.db.write { tx in
             guard try tx.countUsers(in: admins.id) == 0 else { return nil }
-            try tx.issueOneTimeToken(token, for: .setUp, subject: nil, at: now)
+            try tx.issueOneTimeToken(token, for: .setUp, of: .server, at: now)
             return token
         }
     }
@@ -34,7 +34,7 @@ struct SetUp: Sendable {
         let now = services.clock.now()
         // Looked at before anything is hashed; what counts is the redemption below.
         guard let token = OneTimeToken(parsing: token),
-            try await services.db.read({ tx in try tx.isLiveOneTimeToken(token, for: .setUp, at: now) })
+            try await services.db.read({ tx in try tx.liveOneTimeToken(token, for: [.setUp], at: now) }) != nil
         else { throw AuthError(.invalidOneTimeToken) }
         return try await accounts.createAdmin(
             email: email,
@@ -44,7 +44,7 @@ struct SetUp: Sendable {
         ) { [services] tx, admins in
             // In one transaction with the account: of two set-ups at once, one makes an admin.
             guard try tx.countUsers(in: admins) == 0 else { throw AuthError(.alreadySetUp) }
-            guard try tx.redeemOneTimeToken(token, for: .setUp, at: services.clock.now()) else {
+            guard try tx.redeemOneTimeToken(token, for: [.setUp], at: services.clock.now()) != nil else {
                 throw AuthError(.invalidOneTimeToken)
             }
         }

@@ -10,6 +10,9 @@ struct Sweeper: Service {
     /// Ended sessions stay for so long, so that their tokens are told why.
     static let endedKeptSeconds = 30 * 86_400
 
+    /// Mails that were sent or given up are listed for so long.
+    static let settledMailsKeptSeconds = 7 * 86_400
+
     let services: Services
     let lease: Lease
 
@@ -45,6 +48,7 @@ struct Sweeper: Service {
         try await services.db.write { tx in
             try tx.sweepSessions(before: now.advanced(bySeconds: -Self.endedKeptSeconds))
             try tx.sweepOneTimeTokens(before: now)
+            try tx.sweepMails(settledBefore: now.advanced(bySeconds: -Self.settledMailsKeptSeconds), at: now)
             try tx.sweepLockouts(failedBefore: now.advanced(bySeconds: -86_400), at: now)
         }
     }

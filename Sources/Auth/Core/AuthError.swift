@@ -50,6 +50,8 @@ struct AuthError: Error {
         case unsupportedMediaType = "unsupported_media_type"
         case validationFailed = "validation_failed"
         case featureDisabled = "feature_disabled"
+        case mailNotConfigured = "mail_not_configured"
+        case mailNotSent = "mail_not_sent"
         case rateLimited = "rate_limited"
         case lockedOut = "locked_out"
         case overloaded
@@ -69,7 +71,7 @@ extension AuthError.Code {
         case .emailTaken, .usernameTaken, .valueTaken, .nameTaken, .lastAdmin, .builtIn: 409
         case .tooLarge: 413
         case .unsupportedMediaType: 415
-        case .validationFailed, .featureDisabled: 422
+        case .validationFailed, .featureDisabled, .mailNotConfigured, .mailNotSent: 422
         case .rateLimited, .lockedOut: 429
         case .unexpected: 500
         case .overloaded, .unavailable: 503
@@ -80,7 +82,7 @@ extension AuthError.Code {
     var text: String {
         switch self {
         case .malformed: "The request could not be read."
-        case .invalidOneTimeToken: "This token is wrong, expired or already used. Ask for a new one."
+        case .invalidOneTimeToken: "This link or code is wrong, expired or already used. Ask for a new one."
         case .alreadySetUp: "This server already has an admin. Log in, or use `latchkey admin create` on the server."
         case .unauthenticated: "This needs a credential: send it as `Authorization: Bearer <token>`."
         case .invalidToken: "This token is not valid here. Log in again."
@@ -100,6 +102,8 @@ extension AuthError.Code {
         case .unsupportedMediaType: "Send JSON, with `Content-Type: application/json`."
         case .validationFailed: "validation failed"
         case .featureDisabled: "This feature is disabled."
+        case .mailNotConfigured: "This needs mail, which is not set up."
+        case .mailNotSent: "The mail could not be sent."
         case .rateLimited: "Too many requests. Wait a little."
         case .lockedOut: "Too many failed attempts. Wait before the next one."
         case .unexpected: "Something went wrong on the server. It has been logged under this request id."

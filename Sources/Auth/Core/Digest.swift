@@ -1,9 +1,9 @@
 import Crypto
 import Storage
 
-/// SHA-256 of a token or a text: what is stored, compared and used as a cache key in its place.
+/// SHA-256 of a token or a text, with a key or without: what is stored, compared and used as a cache key in its place.
 ///
-/// Safe without salt for tokens of 128 random bits and more: equal digests reveal nothing, and nobody can try all of
+/// Safe without salt or key for tokens of 128 random bits and more: equal digests reveal nothing, and nobody can try all of
 /// them.
 struct Digest: Hashable, Sendable, SQLConvertible {
     let bytes: [UInt8]
@@ -14,6 +14,10 @@ struct Digest: Hashable, Sendable, SQLConvertible {
 
     init(of message: [UInt8]) {
         bytes = Array(SHA256.hash(data: message))
+    }
+
+    init(code: HMAC<SHA256>.MAC) {
+        bytes = Array(code)
     }
 
     var sqlValue: Value { .blob(bytes) }

@@ -8,12 +8,15 @@ struct Proof: Sendable {
     /// Authentication method references (RFC 8176), such as `pwd`.
     let methods: [Method]
     let at: Timestamp
-    /// Whether what was proved with still counts, asked in the transaction that starts the session: a password that was
-    /// changed while its old hash was verified must not begin one.
-    let isCurrent: @Sendable (Transaction) throws -> Bool
+    /// Takes what is spent by signing in, and tells whether the proof counts, in the transaction that starts the session.
+    ///
+    /// A password that was changed while its old hash was verified must not begin one, and a code begins one only once.
+    let redeem: @Sendable (Transaction) throws -> Bool
 
     enum Method: String, Sendable, Codable {
         /// A password.
         case password = "pwd"
+        /// A code or link that was mailed.
+        case oneTimeCode = "otp"
     }
 }

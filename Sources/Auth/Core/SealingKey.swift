@@ -8,10 +8,24 @@ import Foundation
 struct SealingKey: Sendable {
     static let byteCount = 32
     private let key: SymmetricKey
+    private let digestKey: SymmetricKey
 
     init?(bytes: [UInt8]) {
         guard bytes.count == Self.byteCount else { return nil }
         key = SymmetricKey(data: bytes)
+        digestKey = HKDF<SHA256>.deriveKey(
+            inputKeyMaterial: key,
+            info: Array("latchkey keyed digest".utf8),
+            outputByteCount: Self.byteCount
+        )
+    }
+
+    /// A keyed digest (HMAC-SHA-256) of a text at its place, for texts so short that all of them can be tried.
+    func digest(of text: String, place: String) -> Digest {
+        var mac = HMAC<SHA256>(key: digestKey)
+        mac.update(data: Array("\(place.utf8.count):\(place)".utf8))
+        mac.update(data: Array(text.utf8))
+        return Digest(code: mac.finalize())
     }
 
     /// `v1.` and the base64url of nonce, ciphertext and tag.

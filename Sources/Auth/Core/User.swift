@@ -11,6 +11,8 @@ struct User: Sendable {
     let email: String?
     let username: String?
     let isEmailVerified: Bool
+    /// Takes the place of `email` when its owner confirms it from there.
+    var pendingEmail: String?
     let isAnonymous: Bool
     /// The collection's own fields.
     let data: OrderedDictionary<String, JSON>
@@ -36,12 +38,17 @@ struct User: Sendable {
         "tokens_valid_after", "groups", "permissions", "created_at", "updated_at", "last_login_at", "pending_email",
     ]
 
+    /// Where mails to the account go; nil where none may: to system users, guests, and those who can't sign in.
+    var mailAddress: String? {
+        kind == .human && status == .active && !isAnonymous ? email : nil
+    }
+
     /// The record as clients see it.
     func record(in collection: Collection) -> JSON {
         let own: JSON = [
             "id": .string(id.rawValue), "collection": .string(collection.name), "kind": .string(kind.rawValue),
             "status": .string(status.rawValue), "email": .optional(email), "username": .optional(username),
-            "email_verified": .bool(isEmailVerified), "anonymous": .bool(isAnonymous), "created_at": createdAt.json,
+            "email_verified": .bool(isEmailVerified), "pending_email": .optional(pendingEmail), "anonymous": .bool(isAnonymous), "created_at": createdAt.json,
             "updated_at": updatedAt.json, "last_login_at": lastLoginAt?.json ?? .null,
         ]
         return own.merging(data)

@@ -52,7 +52,7 @@ extension Transaction {
                 """
                 UPDATE users SET status = \(user.status), email = \(user.email), email_folded = \(user.email?.folded),
                     username = \(user.username), username_folded = \(user.username?.folded),
-                    email_verified = \(user.isEmailVerified), data = \(JSON.object(user.data).serialized),
+                    email_verified = \(user.isEmailVerified), pending_email = \(user.pendingEmail), data = \(JSON.object(user.data).serialized),
                     updated_at = \(user.updatedAt)
                 WHERE id = \(user.id)
                 """
@@ -67,12 +67,54 @@ extension Transaction {
         try execute("UPDATE users SET last_login_at = \(now) WHERE id = \(user)")
     }
 
-    /// Removes the account and what belongs to it.
+    /// Notes that the user reads mail at this email; false when it isn't theirs any more.
+    @discardableResult
+    func verifyEmail(_ email: String, of user: UserID, at now: Timestamp) throws -> Bool {
+        announce(Topic.user(user))
+        return try execute(
+            """
+            UPDATE users SET email_verified = \(true), updated_at = \(now)
+            WHERE id = \(user) AND email_folded = \(email.folded)
+            """
+        ) == 1
+    }
+
+    func putPendingEmail(_ email: EmailAddress, of user: UserID) throws {
+        announce(Topic.user(user))
+        try execute("UPDATE users SET pending_email = \(email.text) WHERE id = \(user)")
+    }
+
+    func dropPendingEmail(of user: UserID) throws {
+        announce(Topic.user(user))
+        try execute("UPDATE users SET pending_email = NULL WHERE id = \(user)")
+    }
+
+    /// Moves the user to an email that was confirmed from there.
+    ///
+    /// Throws `email_taken`.
+    func putConfirmedEmail(_ email: String, of user: UserID, at now: Timestamp) throws {
+        announce(Topic.user(user))
+        try refusingTaken {
+            try execute(
+                """
+                UPDATE users SET email = \(email), email_folded = \(email.folded), email_verified = \(true),
+                    pending_email = NULL, updated_at = \(now)
+                WHERE id = \(user)
+                """
+            )
+        }
+    }
+
+    /// Removes the account and what belongs to it; PostgreSQL has no foreign keys that would.
     ///
     /// Its sessions stay as ended, so that its tokens say why.
     func deleteUser(_ id: UserID, at now: Timestamp) throws -> Bool {
         announce(Topic.user(id))
         try endSessions(of: id, because: .deleted, at: now)
+        try execute("DELETE FROM secrets WHERE user_id = \(id)")
+        try execute("DELETE FROM unique_values WHERE user_id = \(id)")
+        try execute("DELETE FROM one_time_tokens WHERE subject_id = \(id)")
+        try execute("DELETE FROM outbox WHERE user_id = \(id)")
         return try execute("DELETE FROM users WHERE id = \(id)") == 1
     }
 
@@ -144,6 +186,7 @@ extension User {
             email: try row.get("email"),
             username: try row.get("username"),
             isEmailVerified: try row.get("email_verified"),
+            pendingEmail: try row.get("pending_email"),
             isAnonymous: try row.get("anonymous"),
             data: data,
             createdAt: try row.get("created_at"),

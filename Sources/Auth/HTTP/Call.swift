@@ -59,6 +59,11 @@ struct Call: Sendable {
     var actor: Actor { signedIn?.actor(from: client) ?? Actor(id: nil, client: client) }
 
     var fields: Fields { Fields(members: body) }
+
+    /// The parts of the query, read like members of a body.
+    var queryFields: Fields {
+        Fields(members: OrderedDictionary(uniqueKeysWithValues: query.map { ($0.key, JSON.string($0.value)) }))
+    }
 }
 
 /// What a handler answers with.
@@ -81,6 +86,10 @@ struct Answer: Sendable {
     static func data(_ json: JSON) -> Answer { Answer(content: .data(json)) }
 
     static func page(_ html: String) -> Answer { Answer(content: .page(html)) }
+
+    static func refusalPage(_ error: AuthError) -> Answer {
+        Answer(status: error.code.status, content: .page(Page.refusal(error)))
+    }
 
     static func document(_ json: JSON, cacheSeconds: Int? = nil) -> Answer {
         Answer(content: .document(json), cacheSeconds: cacheSeconds)
@@ -139,6 +148,8 @@ struct Fields: Sendable {
     mutating func secret(_ key: String) -> Secret<String> {
         Secret(text(key, bytesMax: .max))
     }
+
+    func has(_ key: String) -> Bool { members[key] != nil }
 
     mutating func optionalFlag(_ key: String) -> Bool? {
         switch members[key] {

@@ -29,7 +29,6 @@ extension Responder {
         }
         members = members.merging(["request_id": .string(requestID)])
         headers[.contentType] = "application/json"
-        if let seconds = error.retryAfterSeconds { headers[.retryAfter] = String(seconds) }
         if error.code.status == 401 {
             // RFC 6750 §3: a request without a token is told no error.
             let isTokenless = error.code == .unauthenticated || error.code == .invalidCredentials

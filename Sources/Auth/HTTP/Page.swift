@@ -14,6 +14,18 @@ enum Page {
         "default-src 'none'; style-src 'sha256-\(Data(SHA256.hash(data: Data(style.utf8))).base64EncodedString())'; "
         + "form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
 
+    /// A refusal, for people.
+    static func refusal(_ error: AuthError) -> String {
+        html(title: "That didn't work", body: refusalBody.render(["text": error.message ?? error.code.text]))
+    }
+
+    private static let refusalBody = template(
+        """
+        <h1>That didn't work</h1>
+        <p role="alert">{{text}}</p>
+        """
+    )
+
     /// For templates that are written here: one that doesn't parse is a mistake of ours.
     static func template(_ text: String) -> MustacheTemplate {
         do {
@@ -47,6 +59,7 @@ enum Page {
         h1{font-size:1.25rem;margin:0 0 1rem}label{display:block;margin:.75rem 0 .25rem}
         input{width:100%;padding:.5rem;font:inherit;color:inherit;background:transparent;border:1px solid var(--line);border-radius:.4rem}
         button{margin-top:1.25rem;width:100%;padding:.6rem;font:inherit;font-weight:600;color:var(--card);background:var(--accent);border:0;border-radius:.4rem}
+        p{margin:0 0 1rem}textarea{width:100%;font:.8rem/1.4 monospace;color:inherit;background:transparent;border:1px solid var(--line);border-radius:.4rem;padding:.5rem}
         :focus-visible{outline:3px solid var(--accent);outline-offset:2px}.problem{color:var(--bad)}code{overflow-wrap:anywhere}
         """
 }

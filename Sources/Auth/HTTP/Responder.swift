@@ -5,7 +5,7 @@ import NIOHTTP1
 import OrderedCollections
 
 /// Every request goes through here, in this order: canonical form, limits, route, collection, credential, guard,
-/// feature, body, handler; then the headers that every answer has, and the log.
+/// feature, mail, body, handler; then the headers that every answer has, and the log.
 struct Responder: HTTPResponder {
     typealias Context = AppContext
 
@@ -45,7 +45,10 @@ struct Responder: HTTPResponder {
         } catch {
             let refusal = Self.refusal(for: error)
             trail.error = refusal
-            response = Self.render(refusal, requestID: id)
+            response =
+                trail.route?.isPage == true
+                ? render(.refusalPage(refusal)) : Self.render(refusal, requestID: id)
+            if let seconds = refusal.retryAfterSeconds { response.headers[.retryAfter] = String(seconds) }
             if let settings = try? await services.settingsOrLast() { CORS.allow(request, settings, &response) }
         }
         ResponseHeaders.complete(&response, requestID: id)
@@ -77,10 +80,12 @@ struct Responder: HTTPResponder {
         trail.path = canonical.path
         let match = table.match(request.method, canonical.segments)
         var label = RateRules.Label.general
-        if case .found(let route, _) = match { label = route.limit }
+        if case .found(let route, _) = match {
+            label = route.limit
+            trail.route = route
+        }
         try limit(trail.client, as: label, settings)
         let (route, parameters) = try found(match)
-        trail.route = route
         let collection = try await collection(parameters["col"])
         let principal = try await authenticator.principal(authorization: request.headers[.authorization], for: route)
         trail.principal = principal
@@ -90,6 +95,9 @@ struct Responder: HTTPResponder {
                 .featureDisabled,
                 "\(feature.title) is disabled. An admin can enable it by the setting \(feature.key)."
             )
+        }
+        if route.needsMail {
+            try MailTransport(settings, services.ownAddress).check(settings, services.ownAddress)
         }
         let body = route.takes == nil ? [:] : try await Body.read(request, isFormTypeAccepted: route.isFormTypeAccepted)
         return try await route.handler(

@@ -5,7 +5,7 @@ import HTTPTypes
 /// There is no route without a guard.
 ///
 /// Everything before the handler is the same for all, in the order of contract §1: route and collection (404),
-/// credential (401, 403), feature flag (422), body (415, 413, 400, 422).
+/// credential (401, 403), feature flag and mail (422), body (415, 413, 400, 422).
 struct Route: Sendable {
     typealias Handler = @Sendable (Call) async throws -> Answer
 
@@ -16,6 +16,10 @@ struct Route: Sendable {
     let summary: String
     let limit: RateRules.Label
     let feature: Feature?
+    /// Refused with 422 while no mail can go out.
+    let needsMail: Bool
+    /// People see it: refusals are pages too.
+    let isPage: Bool
     let takes: Shape?
     /// Also takes a form, or JSON that is labelled as one: `curl -d` does that by default, and seed 002 shows such a
     /// call.
@@ -31,6 +35,8 @@ struct Route: Sendable {
         _ summary: String,
         limit: RateRules.Label = .general,
         feature: Feature? = nil,
+        needsMail: Bool = false,
+        isPage: Bool = false,
         takes: Shape? = nil,
         isFormTypeAccepted: Bool = false,
         query: [Member] = [],
@@ -43,6 +49,8 @@ struct Route: Sendable {
         self.summary = summary
         self.limit = limit
         self.feature = feature
+        self.needsMail = needsMail
+        self.isPage = isPage
         self.takes = takes
         self.isFormTypeAccepted = isFormTypeAccepted
         self.query = query

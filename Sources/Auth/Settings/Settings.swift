@@ -48,7 +48,7 @@ struct Settings: Sendable {
         return seconds
     }
 
-    private static func isOn(_ text: String) -> Bool { text == "1" || text == "true" }
+    static func isOn(_ text: String) -> Bool { text == "1" || text == "true" }
 
     private static func text(_ key: String, in stored: [String: String]) -> String {
         stored[key] ?? SettingsCatalogue.definition(of: key)?.defaultValue ?? ""
@@ -80,6 +80,14 @@ extension SettingDefinition {
                 $0.wholeMatch(of: /[A-Za-z0-9._-]+(:\d{1,5})?|\[[0-9A-Fa-f:.]+\](:\d{1,5})?/) != nil
             }
                 ? nil : "must be a list of host or host:port"
+        case .host:
+            text.isEmpty || text.wholeMatch(of: /[A-Za-z0-9._-]{1,253}|\[?[0-9A-Fa-f:.]{2,45}\]?/) != nil
+                ? nil : "must be a host name or address, without a scheme or port"
+        case .mailbox:
+            text.isEmpty || text.utf8.count <= 500 && Mailbox(parsing: text) != nil
+                ? nil : "must be an address such as no-reply@example.org, or Name <no-reply@example.org>"
+        case .template(let bytesMax):
+            text.utf8.count <= bytesMax ? MailText.problem(with: text) : "must be at most \(bytesMax) bytes"
         }
     }
 

@@ -26,6 +26,12 @@ struct SettingDefinition: Sendable {
         case addressRanges
         case origins
         case hosts
+        /// A host name or address.
+        case host
+        /// A sender: an email, with a name before it or without.
+        case mailbox
+        /// Mustache of at most that many bytes.
+        case template(bytesMax: Int)
     }
 }
 
@@ -90,7 +96,6 @@ enum SettingsCatalogue {
         "bitbucket",
         "notion", "patreon", "apple", "twitter", "oidc",
     ]
-    static let templates = ["verify", "reset", "otp", "email_change", "recover", "notice"]
 
     /// In the order in which they are shown.
     ///
@@ -140,17 +145,17 @@ enum SettingsCatalogue {
     private static let mail: [SettingDefinition] =
         [
             .init(key: "smtp.enabled", kind: .flag, defaultValue: "0"),
-            .init(key: "smtp.host", kind: .text(bytesMax: 253), defaultValue: ""),
+            .init(key: "smtp.host", kind: .host, defaultValue: ""),
             .init(key: "smtp.port", kind: .count(1...65_535), defaultValue: "587"),
             .init(key: "smtp.secure", kind: .flag, defaultValue: "0"),
             .init(key: "smtp.user", kind: .text(bytesMax: 500), defaultValue: ""),
             .init(key: "smtp.pass", kind: .secret, defaultValue: ""),
-            .init(key: "smtp.from", kind: .text(bytesMax: 500), defaultValue: ""),
+            .init(key: "smtp.from", kind: .mailbox, defaultValue: ""),
         ]
-        + templates.flatMap { template -> [SettingDefinition] in
+        + MailTemplate.allCases.flatMap { template -> [SettingDefinition] in
             [
-                .init(key: "email.\(template).subject", kind: .text(bytesMax: 500), defaultValue: ""),
-                .init(key: "email.\(template).body", kind: .text(bytesMax: 65_536), defaultValue: ""),
+                .init(key: template.subjectKey, kind: .template(bytesMax: 500), defaultValue: ""),
+                .init(key: template.bodyKey, kind: .template(bytesMax: 65_536), defaultValue: ""),
             ]
         }
 

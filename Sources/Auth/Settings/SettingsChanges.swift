@@ -54,6 +54,12 @@ struct SettingsChanges: Sendable {
             for setting in written { try tx.putSetting(setting, at: now) }
             for key in removed { try tx.removeSetting(key) }
             tx.announce(Topic.settings)
+            if names.contains(where: { $0.hasPrefix("smtp.") || $0 == "app.url" }) {
+                let isTransportSet = try tx.storedSettings().contains {
+                    $0.key == "smtp.enabled" && Settings.isOn($0.value)
+                }
+                try tx.redirectMails(isTransportSet: isTransportSet, at: now)
+            }
             try tx.audit(.settingsChanged, by: actor, details: ["keys": .array(names.map(JSON.string))], services)
         }
         return warnings

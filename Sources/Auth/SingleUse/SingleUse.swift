@@ -1,18 +1,66 @@
 import Storage
 
-/// The one store of one-time tokens.
+/// What a one-time token is good for.
 ///
-/// Only digests are kept; a token is redeemed by one conditional update, so that of any number of parallel redemptions
+/// There is one store of them (``Transaction/issueOneTimeToken(_:code:for:of:payload:at:)``). Only digests are kept, a
+/// token is redeemed by one conditional update, and wrong codes are counted: of any number of parallel redemptions
 /// exactly one succeeds.
 enum SingleUsePurpose: String, Sendable, SQLConvertible {
     /// Creating the first admin.
     case setUp = "set_up"
+    /// Showing that an email is one's own.
+    case verify
+    /// Setting a forgotten password.
+    case reset
+    /// The same, and getting around a lost second factor.
+    case recover
+    /// Signing in by mail.
+    case otp
+    /// Moving to another email.
+    case emailChange = "email_change"
 
     var lifetimeSeconds: Int {
         switch self {
-        case .setUp: 86_400
+        case .setUp, .verify, .emailChange: 86_400
+        case .reset, .recover: 3600
+        case .otp: 600
         }
     }
+
+    /// Whether a short code goes with the token.
+    var hasCode: Bool { self == .otp }
+}
+
+/// Whom a one-time token is for.
+enum OneTimeSubject: Sendable {
+    /// The server as a whole.
+    case server
+    case user(UserID)
+    /// Nobody: a token that is never told, so that an unknown address costs the same work as a known one.
+    ///
+    /// The id is random.
+    case nobody(UserID)
+
+    var user: UserID? {
+        if case .user(let id) = self { id } else { nil }
+    }
+
+    /// What there is one live token of.
+    func slot(_ purpose: SingleUsePurpose) -> String {
+        switch self {
+        case .server: purpose.rawValue
+        case .user(let id), .nobody(let id): "\(purpose.rawValue):\(id)"
+        }
+    }
+}
+
+/// What a redeemed token allows.
+struct OneTimeGrant: Sendable {
+    let purpose: SingleUsePurpose
+    /// Nil for the server as a whole.
+    let subject: UserID?
+    /// What was stored with it, such as a new email.
+    let payload: String?
 }
 
 /// 32 random bytes as base64url: what is mailed or printed, never stored.
@@ -31,4 +79,51 @@ struct OneTimeToken: Sendable {
     }
 
     var digest: Digest { Digest(of: text) }
+}
+
+/// Six random digits, for people who read a mail on one device and sign in on another.
+struct OneTimeCode: Sendable {
+    static let digitCount = 6
+    /// After so many wrong ones the token dies, and with it the code: one guess in 200,000 succeeds.
+    static let missesMax = 5
+    let text: String
+
+    init(random: Random) {
+        var digits = ""
+        while digits.count < Self.digitCount {
+            // 250 is the largest multiple of ten in a byte: what is left over would favour some digits.
+            for byte in random.bytes(Self.digitCount) where byte < 250 && digits.count < Self.digitCount {
+                digits.append(String(byte % 10))
+            }
+        }
+        text = digits
+    }
+
+    /// Spaces and hyphens don't count; nil for what can't be a code.
+    init?(parsing raw: String) {
+        guard raw.utf8.count <= 32 else { return nil }
+        let digits = raw.filter { $0 != " " && $0 != "-" }
+        guard digits.utf8.count == Self.digitCount, digits.utf8.allSatisfy({ (48...57).contains($0) }) else {
+            return nil
+        }
+        text = digits
+    }
+
+    /// Under a key that is not in the database: a million codes are tried in no time.
+    func digest(_ purpose: SingleUsePurpose, of subject: OneTimeSubject, by key: SealingKey) -> Digest {
+        key.digest(of: text, place: "code:\(subject.slot(purpose))")
+    }
+}
+
+extension Services {
+    /// The user whom a redemption of the token would be for now; decides nothing.
+    func holder(of token: OneTimeToken, for purposes: [SingleUsePurpose], in collection: Collection) async throws
+        -> User?
+    {
+        let now = clock.now()
+        return try await db.read { tx in
+            guard let grant = try tx.liveOneTimeToken(token, for: purposes, at: now) else { return nil }
+            return try tx.activeUser(of: grant, in: collection)
+        }
+    }
 }

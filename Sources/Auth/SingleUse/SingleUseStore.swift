@@ -1,51 +1,107 @@
 import Storage
 
 extension Transaction {
-    /// Stores a token for a purpose.
+    /// Stores a token, and a code beside it if one is given; an earlier one of the same purpose and subject dies.
     ///
-    /// Earlier ones of the same purpose and subject die with it.
-    func issueOneTimeToken(_ token: OneTimeToken, for purpose: SingleUsePurpose, subject: UserID?, at now: Timestamp)
-        throws
-    {
-        try revokeOneTimeTokens(for: purpose, subject: subject)
+    /// One statement and no look beforehand, so that concurrent requests don't conflict (docs/designs/006-email.md).
+    func issueOneTimeToken(
+        _ token: OneTimeToken,
+        code: Digest? = nil,
+        for purpose: SingleUsePurpose,
+        of subject: OneTimeSubject,
+        payload: String? = nil,
+        at now: Timestamp
+    ) throws {
         try execute(
             """
-            INSERT INTO one_time_tokens (digest, purpose, subject_id, created_at, expires_at)
-            VALUES (\(token.digest), \(purpose), \(subject), \(now), \(now.advanced(bySeconds: purpose.lifetimeSeconds)))
+            INSERT INTO one_time_tokens (digest, purpose, subject_id, slot, code, payload, created_at, expires_at)
+            VALUES (\(token.digest), \(purpose), \(subject.user), \(subject.slot(purpose)), \(code), \(payload), \(now),
+                \(now.advanced(bySeconds: purpose.lifetimeSeconds)))
+            ON CONFLICT (slot) DO UPDATE SET digest = excluded.digest, code = excluded.code, payload = excluded.payload,
+                created_at = excluded.created_at, expires_at = excluded.expires_at, misses = 0, used_at = NULL
             """
         )
     }
 
-    func revokeOneTimeTokens(for purpose: SingleUsePurpose, subject: UserID?) throws {
-        try execute(
-            "DELETE FROM one_time_tokens WHERE purpose = \(purpose) AND subject_id IS NOT DISTINCT FROM \(subject)"
-        )
+    /// Kills everything outstanding of a user: what was mailed under an old password or email is good for nothing.
+    func revokeOneTimeTokens(of user: UserID) throws {
+        try execute("DELETE FROM one_time_tokens WHERE subject_id = \(user)")
     }
 
-    /// Whether a redemption would succeed now.
+    func revokeOneTimeToken(for purpose: SingleUsePurpose, of user: UserID) throws {
+        try execute("DELETE FROM one_time_tokens WHERE slot = \(OneTimeSubject.user(user).slot(purpose))")
+    }
+
+    /// What a redemption would allow now; nil when it would fail.
     ///
     /// Decides nothing: only ``redeemOneTimeToken(_:for:at:)`` does.
-    func isLiveOneTimeToken(_ token: OneTimeToken, for purpose: SingleUsePurpose, at now: Timestamp) throws -> Bool {
+    func liveOneTimeToken(_ token: OneTimeToken, for purposes: [SingleUsePurpose], at now: Timestamp) throws
+        -> OneTimeGrant?
+    {
         try one(
-            """
-            SELECT purpose FROM one_time_tokens
-            WHERE digest = \(token.digest) AND purpose = \(purpose) AND used_at IS NULL AND expires_at > \(now)
-            """
-        ) != nil
+            "SELECT purpose, subject_id, payload FROM one_time_tokens WHERE \(Self.isLive(token, for: purposes, at: now))"
+        ).map(OneTimeGrant.init)
     }
 
-    /// True for exactly one caller a token.
-    func redeemOneTimeToken(_ token: OneTimeToken, for purpose: SingleUsePurpose, at now: Timestamp) throws -> Bool {
+    /// Not nil for exactly one caller a token.
+    func redeemOneTimeToken(_ token: OneTimeToken, for purposes: [SingleUsePurpose], at now: Timestamp) throws
+        -> OneTimeGrant?
+    {
         try one(
             """
-            UPDATE one_time_tokens SET used_at = \(now)
-            WHERE digest = \(token.digest) AND purpose = \(purpose) AND used_at IS NULL AND expires_at > \(now)
-            RETURNING purpose
+            UPDATE one_time_tokens SET used_at = \(now) WHERE \(Self.isLive(token, for: purposes, at: now))
+            RETURNING purpose, subject_id, payload
             """
-        ) != nil
+        ).map(OneTimeGrant.init)
     }
 
+    private static func isLive(_ token: OneTimeToken, for purposes: [SingleUsePurpose], at now: Timestamp) -> SQL {
+        let listed = SQL.join(purposes.map { SQL("\($0)") }, by: ", ")
+        return """
+            digest = \(token.digest) AND purpose IN (\(listed)) AND used_at IS NULL
+                AND expires_at > \(now) AND misses < \(OneTimeCode.missesMax)
+            """
+    }
+
+    /// The user whose token it was, if they may sign in and belong to the collection.
+    func activeUser(of grant: OneTimeGrant, in collection: Collection) throws -> User? {
+        guard let subject = grant.subject, let user = try self.user(subject, in: collection.id) else { return nil }
+        return user.status == .active ? user : nil
+    }
+
+    /// Redeems by the code, once; a wrong one is counted, so the caller must commit either way.
+    func redeemOneTimeCode(_ code: Digest, for purpose: SingleUsePurpose, of subject: OneTimeSubject, at now: Timestamp)
+        throws -> Bool
+    {
+        let row = try one(
+            """
+            UPDATE one_time_tokens SET used_at = CASE WHEN code = \(code) THEN \(now) END,
+                misses = misses + CASE WHEN code = \(code) THEN 0 ELSE 1 END
+            WHERE slot = \(subject.slot(purpose)) AND code IS NOT NULL AND used_at IS NULL AND expires_at > \(now)
+                AND misses < \(OneTimeCode.missesMax)
+            RETURNING used_at
+            """
+        )
+        return try row?.get("used_at", as: Timestamp?.self) != nil
+    }
+
+    /// Removes what has expired; an email that waited for confirmation waits no longer.
     func sweepOneTimeTokens(before time: Timestamp) throws {
-        try execute("DELETE FROM one_time_tokens WHERE expires_at < \(time)")
+        for row in try all("DELETE FROM one_time_tokens WHERE expires_at < \(time) RETURNING purpose, subject_id, payload")
+        {
+            let grant = try OneTimeGrant(row)
+            guard grant.purpose == .emailChange, let user = grant.subject else { continue }
+            try dropPendingEmail(of: user)
+        }
+    }
+}
+
+extension OneTimeGrant {
+    init(_ row: Row) throws {
+        self.init(
+            purpose: try row.get("purpose"),
+            subject: try row.get("subject_id"),
+            payload: try row.get("payload")
+        )
     }
 }

@@ -94,6 +94,7 @@ final class TestServer: Sendable {
                 algorithm: algorithm,
                 isShared: node.isShared
             ),
+            ownAddress: OwnAddress(host: "127.0.0.1", port: 8090),
             logger: logger
         )
         var options = ["data_dir": directory.path, "log_level": "critical"]

@@ -8,6 +8,9 @@ struct Accounts: Sendable {
 
     /// Makes an account for whoever asks, if the collection lets people register.
     ///
+    /// A link that verifies the email is mailed if mail can go out. With `auth.enumeration_safe` on and mail, an email
+    /// that is taken gets the same answer as one that is free, and its owner a mail.
+    ///
     /// Throws `forbidden`, `validation_failed`, `email_taken`, `username_taken`, `value_taken`.
     func register(_ body: OrderedDictionary<String, JSON>, in collection: Collection, from client: Client) async throws
         -> User
@@ -16,7 +19,25 @@ struct Accounts: Sendable {
             throw AuthError(.forbidden, "Accounts of this collection are made by admins.")
         }
         let new = NewAccount(kind: .human, status: .active, isEmailVerified: false, handled: ["password"])
-        return try await create(new, body, in: collection, event: .userRegistered) { Actor(id: $0, client: client) }
+        let outbox = try await services.outboxIfOn()
+        let isEnumerationSafe = try await services.settings().isOn("auth.enumeration_safe")
+        return try await create(
+            new,
+            body,
+            in: collection,
+            event: .userRegistered,
+            insteadOf: { [services] user, tx in
+                guard let outbox, isEnumerationSafe, let email = user.email else { return false }
+                let name = SignInName(kind: .email, text: email)
+                guard let owner = try tx.user(named: name, in: collection.id) else { return false }
+                let actor = Actor(id: nil, client: client)
+                try tx.audit(.registrationRefused, by: actor, on: owner.id, outcome: .failure, services)
+                try outbox.notify(owner, of: .registrationAttempted, in: collection, from: client, tx)
+                return true
+            },
+            then: { user, tx in try outbox?.mailToken(for: .verify, .verify, to: user, in: collection, tx) },
+            by: { Actor(id: $0, client: client) }
+        )
     }
 
     /// Makes an admin.
@@ -59,6 +80,8 @@ struct Accounts: Sendable {
         in collection: Collection,
         event: AuditEvent,
         unless condition: @escaping @Sendable (Transaction, CollectionID) throws -> Void = { _, _ in },
+        insteadOf: @escaping @Sendable (User, Transaction) throws -> Bool = { _, _ in false },
+        then: @escaping @Sendable (User, Transaction) throws -> Void = { _, _ in },
         by actor: @escaping @Sendable (UserID) -> Actor
     ) async throws -> User {
         let (input, password) = try await validated(new, body, in: collection)
@@ -83,8 +106,9 @@ struct Accounts: Sendable {
         try await services.db.write { [services] tx in
             try condition(tx, collection.id)
             try tx.checkUnchanged(collection)
+            if try insteadOf(user, tx) { return }
             try tx.insertUser(user, schema: collection.schema)
-            if let hashed { try tx.putPassword(hashed, of: user.id, id: secretID, at: now) }
+            if let hashed { try tx.insertPassword(hashed, of: user.id, id: secretID, at: now) }
             try tx.audit(
                 event,
                 by: actor(user.id),
@@ -92,6 +116,7 @@ struct Accounts: Sendable {
                 details: ["collection": .string(collection.name)],
                 services
             )
+            try then(user, tx)
         }
         return user
     }
@@ -155,13 +180,15 @@ struct Accounts: Sendable {
 
     /// Changes fields of an account, and as an admin its status, verification and password.
     ///
-    /// Suspension ends its sessions, and so does a new password. Throws `not_found`, `validation_failed`,
+    /// Suspension ends its sessions, and so does a new password. With `isEmailConfirmed`, a new email waits until it is
+    /// confirmed from there, if mail can go out. The owner is told of a new password or email. Throws `not_found`, `validation_failed`,
     /// `email_taken`, `username_taken`, `value_taken`.
     func change(
         _ id: UserID,
         in collection: Collection,
         to input: RecordInput,
         _ admin: AdminChange = AdminChange(),
+        confirmingEmail: Bool = false,
         by actor: Actor
     ) async throws -> User {
         let email = try await find(id, in: collection).email
@@ -171,13 +198,17 @@ struct Accounts: Sendable {
             } else { nil }
         let now = services.clock.now()
         let secretID = Identifier<PasswordHash>(at: now, random: services.random)
+        let outbox = try await services.outboxIfOn()
+        let isEnumerationSafe = try await services.settings().isOn("auth.enumeration_safe")
         return try await services.db.write { [services] tx in
             try tx.checkUnchanged(collection)
             guard let old = try tx.user(id, in: collection.id) else { throw AuthError(.notFound) }
             guard old.kind == .human || hashed == nil else {
                 throw AuthError.validation(["password": "can't be set: system users act through API keys"])
             }
-            let user = try old.changed(by: input, admin, at: now)
+            // Where there is mail, the address that waits is written last, so that the record has it.
+            let waiting = confirmingEmail && outbox != nil && input.email?.text != old.email ? input.email : nil
+            var user = try old.changed(by: waiting == nil ? input : input.withoutEmail, admin, at: now)
             if collection.isAdmins && user.status != .active { try tx.checkAnotherAdmin(than: id, in: collection.id) }
             try tx.updateUser(user, schema: collection.schema)
             try tx.audit(
@@ -188,7 +219,10 @@ struct Accounts: Sendable {
                 services
             )
             if user.status != old.status {
-                if user.status != .active { try tx.endSessions(of: id, because: .suspended, at: now) }
+                if user.status != .active {
+                    try tx.endSessions(of: id, because: .suspended, at: now)
+                    try tx.revokeOneTimeTokens(of: id)
+                }
                 let details: JSON = ["from": .string(old.status.rawValue), "to": .string(user.status.rawValue)]
                 try tx.audit(.userStatusChanged, by: actor, on: id, details: details, services)
             }
@@ -196,6 +230,29 @@ struct Accounts: Sendable {
                 try tx.putPassword(hashed, of: id, id: secretID, at: now)
                 try tx.endSessions(of: id, because: .passwordChanged, at: now)
                 try tx.audit(.passwordSet, by: actor, on: id, services)
+                try outbox?.notify(user, of: .passwordChanged, in: collection, from: actor.client, tx)
+            }
+            if user.email != old.email {
+                try tx.revokeOneTimeTokens(of: id)
+                let notice = Notice.emailChanged(to: user.email ?? "")
+                try outbox?.notify(user, at: old.email, of: notice, in: collection, from: actor.client, tx)
+            }
+            if let waiting, let outbox {
+                let name = SignInName(kind: .email, text: waiting.text)
+                let isTaken = try tx.user(named: name, in: collection.id).map { $0.id != id } ?? false
+                guard !isTaken || isEnumerationSafe else {
+                    throw AuthError(.emailTaken, details: ["email": "is already taken"])
+                }
+                try outbox.askToConfirm(
+                    waiting,
+                    of: user,
+                    isTaken: isTaken,
+                    in: collection,
+                    from: actor.client,
+                    tx
+                )
+                try tx.audit(.emailChangeRequested, by: actor, on: id, services)
+                user.pendingEmail = waiting.text
             }
             return user
         }
@@ -239,6 +296,8 @@ extension User {
             email: input.email?.text ?? email,
             username: input.username.map { $0?.text } ?? username,
             isEmailVerified: admin.isEmailVerified ?? (isSameEmail && isEmailVerified),
+            // Whoever sends the address that they have, or another, doesn't wait for the former one any more.
+            pendingEmail: input.email == nil ? pendingEmail : nil,
             isAnonymous: isAnonymous,
             data: try input.applied(to: data),
             createdAt: createdAt,

@@ -52,6 +52,13 @@ struct RecordInput: Sendable {
         guard problems.isEmpty else { throw AuthError.validation(problems) }
     }
 
+    /// The same changes but for the email.
+    var withoutEmail: RecordInput {
+        var input = self
+        input.email = nil
+        return input
+    }
+
     /// The record's own fields with these changes.
     ///
     /// Throws `validation_failed` when they have become too large together.

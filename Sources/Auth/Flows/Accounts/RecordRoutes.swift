@@ -69,6 +69,8 @@ struct RecordRoutes: Sendable {
         // looked at.
         _ = try await accounts.find(id, in: collection)
         let input = try RecordInput(call.body, for: .change, in: collection)
-        return .data(try await accounts.change(id, in: collection, to: input, by: call.actor).record(in: collection))
+        let isOwner = call.actor.id == id
+        let user = try await accounts.change(id, in: collection, to: input, confirmingEmail: isOwner, by: call.actor)
+        return .data(user.record(in: collection))
     }
 }

@@ -52,8 +52,7 @@ struct PasswordRoutes: Sendable {
         var fields = call.fields
         let password = fields.secret("password")
         let name = fields.signInName()
-        if let type = fields.optionalText("token_type"), type != "jwt" { fields.refuse("token_type", "must be jwt") }
-        if call.body["not_valid_after"] != nil { fields.refuse("not_valid_after", "can't be set for a jwt") }
+        fields.checkTokenType()
         try fields.check()
         return .data(try await passwords.signIn(name, password, in: collection, from: call.client).json)
     }
@@ -87,6 +86,12 @@ struct SignInName: Sendable {
 }
 
 extension Fields {
+    /// What kind of token a sign-in is to give, and for how long: there are only JWTs so far.
+    mutating func checkTokenType() {
+        if let type = optionalText("token_type"), type != "jwt" { refuse("token_type", "must be jwt") }
+        if has("not_valid_after") { refuse("not_valid_after", "can't be set for a jwt") }
+    }
+
     /// Exactly one of `email`, `username` and `identity`.
     mutating func signInName() -> SignInName {
         let given: [(SignInName.Kind, String)] = [(.email, "email"), (.username, "username"), (.identity, "identity")]

@@ -6,8 +6,18 @@ extension Transaction {
         try one("SELECT hash FROM secrets WHERE user_id = \(user) AND type = 'password'")?.get("hash")
     }
 
-    /// Sets or replaces the one password of a user.
+    /// The password of a new user.
+    func insertPassword(_ hash: PasswordHash, of user: UserID, id: Identifier<PasswordHash>, at now: Timestamp) throws {
+        try execute(
+            """
+            INSERT INTO secrets (id, user_id, type, hash, created_at) VALUES (\(id), \(user), 'password', \(hash), \(now))
+            """
+        )
+    }
+
+    /// Sets or replaces the one password of a user; one-time tokens that are outstanding die.
     func putPassword(_ hash: PasswordHash, of user: UserID, id: Identifier<PasswordHash>, at now: Timestamp) throws {
+        try revokeOneTimeTokens(of: user)
         try execute(
             """
             INSERT INTO secrets (id, user_id, type, hash, created_at) VALUES (\(id), \(user), 'password', \(hash), \(now))

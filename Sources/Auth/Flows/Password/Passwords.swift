@@ -56,6 +56,7 @@ struct Passwords: Sendable {
         let now = services.clock.now()
         let id = Identifier<PasswordHash>(at: now, random: services.random)
         let proof = proof(of: user.id, by: principal.session.methods, with: hashed)
+        let outbox = try await services.outboxIfOn()
         return try await sessions.begin(
             proof,
             in: principal.collection,
@@ -69,6 +70,7 @@ struct Passwords: Sendable {
             try tx.putPassword(hashed, of: user.id, id: id, at: now)
             try tx.endSessions(of: user.id, because: .passwordChanged, at: now)
             try tx.audit(.passwordChanged, by: principal.actor(from: client), on: user.id, services)
+            try outbox?.notify(user, of: .passwordChanged, in: principal.collection, from: client, tx)
         }
     }
 

@@ -44,17 +44,22 @@ struct Sessions: Sendable {
         let (user, session) = try await services.db.write { [services] tx in
             try lockout.check(in: tx, settings)
             try changes(tx)
+            // First, since it may change the user.
+            let isProofCurrent = try proof.redeem(tx)
             let facts = SignInDecision.Facts(
-                user: try tx.user(proof.subject),
+                user: try tx.user(proof.subject, in: collection.id),
                 isAdminsCollection: collection.isAdmins,
-                isProofCurrent: try proof.isCurrent(tx)
+                isProofCurrent: isProofCurrent
             )
             let decision = SignInDecision(proof, facts)
-            let trace: JSON = ["trace": .array(decision.trace.map(JSON.string)), "session": .string(id.rawValue)]
+            let trace: JSON = [
+                "trace": .array(decision.trace.map(JSON.string)),
+                "methods": .array(proof.methods.map { .string($0.rawValue) }), "session": .string(id.rawValue),
+            ]
             guard case .begin(let kind) = decision.verdict, let user = facts.user else {
                 // Refused after the commit: a throw would take the count back. It counts like a wrong password, so that
                 // a lock doesn't tell that the password was right.
-                try lockout.countFailure(of: proof.subject, details: trace, in: tx, settings)
+                try lockout.countFailure(of: facts.user?.id, details: trace, in: tx, settings)
                 return (User?.none, Session?.none)
             }
             let session = Session(

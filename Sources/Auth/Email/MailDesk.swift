@@ -1,0 +1,112 @@
+import OrderedCollections
+import Storage
+
+/// The mails as admins look at them: the outbox, the development inbox, and whether the server takes any.
+struct MailDesk: Sendable {
+    static let waitSecondsMax = 60
+    static let waitSecondsDefault = 10
+    private static let lookMilliseconds = 100
+
+    let services: Services
+
+    /// Newest first, without what they say.
+    func outbox(_ state: OutboxMail.State?, page: Paging) async throws -> PageOf<OutboxMail> {
+        try await services.db.read { tx in
+            PageOf(elements: try tx.mails(state, page: page), page: page, total: try tx.countMails(state))
+        }
+    }
+
+    /// What to look for in the development inbox.
+    struct Wanted: Sendable {
+        var recipient: EmailAddress?
+        var template: MailTemplate?
+        /// Only what came after this one.
+        var after: Identifier<OutboxMail>?
+    }
+
+    /// The mails of the development inbox, newest first, as they would be read.
+    ///
+    /// Throws `feature_disabled` where there is none.
+    func inbox(_ wanted: Wanted, limit: Int = Paging.sizeDefault) async throws -> [JSON] {
+        let settings = try await services.settings()
+        guard case .inbox = MailTransport(settings, services.ownAddress),
+            let base = MailTransport.inbox.linkBase(settings, services.ownAddress)
+        else {
+            throw AuthError(
+                .featureDisabled,
+                "There is a development inbox only while smtp.enabled is 0 and the server listens on a loopback address."
+            )
+        }
+        let now = services.clock.now()
+        let mails = try await services.db.read { tx in
+            try tx.inboxMails(
+                to: wanted.recipient?.folded,
+                wanted.template,
+                after: wanted.after,
+                at: now,
+                limit: limit
+            )
+        }
+        return mails.map { mail in
+            let values = mail.variables(services, linkBase: base)
+            let text = MailText(mail.template, values, settings)
+            return [
+                "id": .string(mail.id.rawValue), "to": .string(mail.recipient),
+                "template": .string(mail.template.rawValue), "collection": .string(mail.collection),
+                "created_at": mail.createdAt.json, "subject": .string(text.subject), "text": .string(text.text),
+                "html": .string(text.html), "link": .optional(values["link"]), "token": .optional(values["token"]),
+                "code": .optional(values["code"]),
+            ]
+        }
+    }
+
+    /// The newest such mail of the development inbox, as soon as there is one.
+    ///
+    /// Throws `not_found` when none comes in that many seconds.
+    func wait(for wanted: Wanted, seconds: Int) async throws -> JSON {
+        let deadline = ContinuousClock.now + .seconds(seconds)
+        while true {
+            if let mail = try await inbox(wanted, limit: 1).first { return mail }
+            guard ContinuousClock.now < deadline else {
+                throw AuthError(.notFound, "No such mail came within \(seconds) seconds.")
+            }
+            try await Task.sleep(for: .milliseconds(Self.lookMilliseconds))
+        }
+    }
+
+    /// Sends a mail now, past the outbox, whether or not `smtp.enabled` is on.
+    ///
+    /// Throws `mail_not_configured`, and `mail_not_sent` with what the server said.
+    func sendTest(to recipient: EmailAddress, by actor: Actor) async throws {
+        guard let server = SMTPServer(try await services.settings()) else {
+            throw AuthError(.mailNotConfigured, "Set smtp.host and smtp.from first.")
+        }
+        let now = services.clock.now()
+        let message = MailMessage(
+            id: Identifier<OutboxMail>(at: now, random: services.random).rawValue,
+            recipient: recipient.text,
+            date: now,
+            content: MailText(
+                .notice,
+                [
+                    "event": "Mail from Latchkey works", "time": now.rfc3339, "address": actor.client.address,
+                    "explanation": "An admin sent this mail to try the settings smtp.*.",
+                ],
+                Settings(stored: [:])
+            )
+        )
+        let connection = SMTPConnection(name: "smtp-test")
+        do {
+            try await connection.send(message, by: server)
+        } catch let failure as SMTPFailure {
+            throw AuthError(
+                .mailNotSent,
+                "\(server.host), port \(server.port), did not take the mail: \(failure.description)"
+            )
+        }
+        await connection.close()
+        try await services.db.write { [services] tx in
+            try tx.audit(.testMailSent, by: actor, details: ["host": .string(server.host)], services)
+        }
+    }
+}

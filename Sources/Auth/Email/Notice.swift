@@ -1,0 +1,53 @@
+/// What the owner of an account is told of, in case it wasn't them.
+///
+/// One call for every flow: ``Outbox/notify(_:at:of:in:from:_:)``.
+enum Notice: Sendable {
+    case passwordChanged
+    /// Told to the address that would be left.
+    case emailChangeRequested(to: String)
+    /// Told to the address that was left.
+    case emailChanged(to: String)
+    case recoveryUsed
+    /// Another way to sign in was added, such as a device or a provider.
+    case signInMethodAdded(String)
+    /// Somebody tried to register with the address of this account.
+    case registrationAttempted
+
+    /// A sentence, and the subject.
+    var event: String {
+        switch self {
+        case .passwordChanged: "Your password was changed"
+        case .emailChangeRequested: "A change of your email address was asked for"
+        case .emailChanged: "Your email address was changed"
+        case .recoveryUsed: "Your account was recovered"
+        case .signInMethodAdded: "A way to sign in was added to your account"
+        case .registrationAttempted: "You already have an account"
+        }
+    }
+
+    var explanation: String {
+        switch self {
+        case .passwordChanged:
+            "Every device was signed out. If it was not you, set a new password at once, by “forgot password”."
+        case .emailChangeRequested(let email):
+            """
+            It is to become \(email), once that is confirmed from there. If it was not you, change your password now: \
+            whoever asked is signed in as you.
+            """
+        case .emailChanged(let email):
+            "It is \(email) now, and mails go there. If it was not you, write to whoever runs this service."
+        case .recoveryUsed:
+            """
+            A new password was set with a link that was mailed to you, and every device was signed out. If it was not you, \
+            your mailbox may be in others' hands.
+            """
+        case .signInMethodAdded(let method):
+            "It is: \(method). If it was not you, remove it and change your password."
+        case .registrationAttempted:
+            """
+            Somebody, maybe you, tried to make an account with your address. Nothing has changed. Sign in as before; if you \
+            don't remember the password, ask for a new one.
+            """
+        }
+    }
+}

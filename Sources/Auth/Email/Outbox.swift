@@ -1,0 +1,200 @@
+import Storage
+
+/// Where flows leave mails, in the transaction that does what the mail is about: it goes out if and only if that happened.
+///
+/// A mail is delivered after the commit by ``Delivery``, or kept in the development inbox. What it says is sealed until
+/// then and erased afterwards.
+struct Outbox: Sendable {
+    /// Mails of one kind to one account, in ``floodSeconds``; beyond them nothing is sent, and the answer stays the same.
+    static let floodMax = 20
+    static let floodSeconds = 3600
+    /// How long delivery is tried.
+    static let lifetimeSeconds = 86_400
+
+    let services: Services
+    private let state: OutboxMail.State
+
+    /// Throws `mail_not_configured`.
+    init(_ services: Services, _ settings: Settings) throws {
+        let transport = MailTransport(settings, services.ownAddress)
+        try transport.check(settings, services.ownAddress)
+        if case .inbox = transport { state = .inbox } else { state = .pending }
+        self.services = services
+    }
+
+    /// Finds the account to mail, among the reads that precede a flow's transaction.
+    ///
+    /// Nil when there is none, when it may not be mailed, and when it was mailed too often: the flow then goes on with
+    /// nil, which does the same work.
+    func addressee(
+        of template: MailTemplate,
+        _ find: @escaping @Sendable (Transaction) throws -> User?
+    ) async throws -> User? {
+        let now = services.clock.now()
+        let nobody = UserID(at: now, random: services.random)
+        return try await services.db.read { tx in
+            let user = try find(tx)
+            let since = now.advanced(bySeconds: -Self.floodSeconds)
+            let count = try tx.countMails(of: template, to: user?.id ?? nobody, since: since)
+            return user?.mailAddress != nil && count < Self.floodMax ? user : nil
+        }
+    }
+
+    /// Mails a new one-time token, and a code where the purpose has one; the account's earlier ones of this purpose die.
+    ///
+    /// `address` is the account's own unless another is given; `payload` is kept with the token. Without a user, the
+    /// same statements leave a token that nobody knows and a mail that nobody gets.
+    func mailToken(
+        for purpose: SingleUsePurpose,
+        _ template: MailTemplate,
+        to user: User?,
+        at address: String? = nil,
+        in collection: Collection,
+        payload: String? = nil,
+        _ tx: Transaction
+    ) throws {
+        let now = services.clock.now()
+        let token = OneTimeToken(random: services.random)
+        let code = purpose.hasCode ? OneTimeCode(random: services.random) : nil
+        let subject: OneTimeSubject = user.map { .user($0.id) } ?? .nobody(UserID(at: now, random: services.random))
+        let digest = code?.digest(purpose, of: subject, by: services.sealingKey)
+        try tx.issueOneTimeToken(token, code: digest, for: purpose, of: subject, payload: payload, at: now)
+        var values = ["token": token.text]
+        values["code"] = code?.text
+        let recipient = address ?? user?.mailAddress
+        try post(template, values, to: recipient, user, collection, seconds: purpose.lifetimeSeconds, now, tx)
+    }
+
+    /// Tells the owner of an account what happened to it, at the address that it has, or at a former one.
+    ///
+    /// Nothing for accounts that get no mail.
+    func notify(
+        _ user: User,
+        at address: String? = nil,
+        of notice: Notice,
+        in collection: Collection,
+        from client: Client,
+        _ tx: Transaction
+    ) throws {
+        guard let recipient = user.mailAddress.flatMap({ address ?? $0 }) else { return }
+        let now = services.clock.now()
+        let values = [
+            "event": notice.event, "explanation": notice.explanation, "time": now.rfc3339, "address": client.address,
+        ]
+        try post(.notice, values, to: recipient, user, collection, seconds: Self.lifetimeSeconds, now, tx)
+    }
+
+    private func post(
+        _ template: MailTemplate,
+        _ values: [String: String],
+        to recipient: String?,
+        _ user: User?,
+        _ collection: Collection,
+        seconds: Int,
+        _ now: Timestamp,
+        _ tx: Transaction
+    ) throws {
+        let id = Identifier<OutboxMail>(at: now, random: services.random)
+        let content = JSON(values).serialized
+        let isKept = state == .inbox
+        try tx.insertMail(
+            OutboxMail(
+                id: id,
+                state: recipient == nil ? .void : state,
+                template: template,
+                collection: collection.name,
+                userID: user?.id,
+                recipient: recipient ?? "",
+                content: try services.sealingKey.seal(content, place: OutboxMail.place(id), random: services.random),
+                attempts: 0,
+                nextAttemptAt: now,
+                lastError: nil,
+                createdAt: now,
+                expiresAt: now.advanced(bySeconds: isKept ? Self.lifetimeSeconds : min(seconds, Self.lifetimeSeconds)),
+                settledAt: nil
+            )
+        )
+    }
+}
+
+extension Services {
+    /// Throws `mail_not_configured` when no mail can go out.
+    func outbox() async throws -> Outbox {
+        try Outbox(self, try await settings())
+    }
+
+    /// Nil when no mail can go out: for mails that are not what a request is for.
+    func outboxIfOn() async throws -> Outbox? {
+        do {
+            return try await outbox()
+        } catch let error as AuthError where error.code == .mailNotConfigured {
+            return nil
+        }
+    }
+}
+
+/// A row of the outbox.
+struct OutboxMail: Sendable {
+    enum State: String, Sendable, SQLConvertible, CaseIterable {
+        /// To be delivered.
+        case pending
+        case sent
+        /// Given up: the server refused it again and again.
+        case failed
+        /// Given up: what it is about is over.
+        case expired
+        /// Kept for the development inbox.
+        case inbox
+        /// To nobody; written so that an unknown address costs the work of a known one.
+        case void
+    }
+
+    let id: Identifier<OutboxMail>
+    let state: State
+    let template: MailTemplate
+    let collection: String
+    let userID: UserID?
+    let recipient: String
+    /// Sealed JSON of the template's variables; nil once it is not needed any more.
+    let content: String?
+    let attempts: Int
+    let nextAttemptAt: Timestamp
+    let lastError: String?
+    let createdAt: Timestamp
+    let expiresAt: Timestamp
+    /// When it was sent or given up.
+    let settledAt: Timestamp?
+
+    static func place(_ id: Identifier<OutboxMail>) -> String { "outbox:\(id)" }
+
+    /// What the template's variables stand for; empty when the content is gone.
+    func values(_ services: Services) -> [String: String] {
+        guard let content, let text = services.sealingKey.open(content, place: Self.place(id)),
+            case .object(let members)? = JSON(parsing: text.reveal())
+        else { return [:] }
+        return Dictionary(uniqueKeysWithValues: members.compactMap { key, value in value.text.map { (key, $0) } })
+    }
+
+    /// The variables that every template has, and the mail's own, with a link from `base`.
+    func variables(_ services: Services, linkBase base: String) -> [String: String] {
+        var values = values(services)
+        values["email"] = recipient
+        values["appUrl"] = base
+        values["collection"] = collection
+        if let page = template.page, let token = values["token"] {
+            values["link"] = "\(base)\(page)?token=\(token)&collection=\(collection)"
+        }
+        return values
+    }
+
+    /// As admins see it: that it was sent, not what it says.
+    var json: JSON {
+        [
+            "id": .string(id.rawValue), "state": .string(state.rawValue), "template": .string(template.rawValue),
+            "to": .string(recipient), "collection": .string(collection), "user_id": .optional(userID?.rawValue),
+            "attempts": .integer(Int64(attempts)),
+            "next_attempt_at": state == .pending ? nextAttemptAt.json : .null, "last_error": .optional(lastError),
+            "created_at": createdAt.json, "expires_at": expiresAt.json, "settled_at": settledAt?.json ?? .null,
+        ]
+    }
+}

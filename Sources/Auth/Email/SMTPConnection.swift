@@ -1,0 +1,174 @@
+import CCurl
+import Foundation
+
+/// A mail on its way.
+struct MailMessage: Sendable {
+    /// The same at every try, so that a mailbox can tell a repetition.
+    let id: String
+    let recipient: String
+    let date: Timestamp
+    let content: MailText
+}
+
+/// Why a mail was not taken.
+struct SMTPFailure: Error, CustomStringConvertible {
+    /// For admins: what the server said or what came between, without secrets.
+    let description: String
+    /// Nothing gets through at the moment: another mail would fare no better.
+    let isOutage: Bool
+    /// The server doesn't want this mail (a reply of 5xx, RFC 5321 §4.2.1).
+    let isRefusal: Bool
+}
+
+/// A connection to the SMTP server, kept from mail to mail.
+///
+/// An actor with a thread of its own, since libcurl blocks.
+///
+/// TLS: implicit, or STARTTLS where it is offered. The certificate is verified, except on a loopback address, whose
+/// traffic nobody can reach who could not read the server's memory as well. A password goes only over TLS or loopback.
+actor SMTPConnection {
+    private static let connectMilliseconds = 10_000
+    /// For a whole mail.
+    static let transferMilliseconds = 30_000
+
+    private let executor: BlockingExecutor
+    private var handle: UnsafeMutableRawPointer?
+
+    nonisolated var unownedExecutor: UnownedSerialExecutor { executor.asUnownedSerialExecutor() }
+
+    init(name: String) {
+        executor = BlockingExecutor(name: name)
+    }
+
+    isolated deinit { close() }
+
+    /// Says goodbye; the next mail connects anew.
+    func close() {
+        if let handle { curl_easy_cleanup(handle) }
+        handle = nil
+    }
+
+    /// Returns when the server has taken the mail.
+    func send(_ message: MailMessage, by server: SMTPServer) throws {
+        guard Self.isPrepared, let curl = handle ?? curl_easy_init() else {
+            throw SMTPFailure(description: "libcurl can't be used", isOutage: true, isRefusal: false)
+        }
+        handle = curl
+        curl_easy_reset(curl)
+        try withUnsafeTemporaryAllocation(of: CChar.self, capacity: Int(CURL_ERROR_SIZE)) { error in
+            error.initialize(repeating: 0)
+            var reply = lk_curl_reply()
+            try withUnsafeMutablePointer(to: &reply) { reply in
+                lk_curl_listen(curl, reply, error.baseAddress)
+                let headers = Self.list(self.headers(message, server))
+                let recipients = Self.list([message.recipient])
+                let mime = Self.mime(message.content, curl)
+                defer {
+                    curl_slist_free_all(headers)
+                    curl_slist_free_all(recipients)
+                    curl_mime_free(mime)
+                    // What was set points into this frame.
+                    curl_easy_reset(curl)
+                }
+                prepare(curl, server)
+                _ = lk_curl_set_list(curl, CURLOPT_HTTPHEADER, headers)
+                _ = lk_curl_set_list(curl, CURLOPT_MAIL_RCPT, recipients)
+                _ = lk_curl_set_mime(curl, mime)
+                let outcome = curl_easy_perform(curl)
+                guard outcome != CURLE_OK else { return }
+                let said = withUnsafeBytes(of: &reply.pointee.text) { Self.text($0) }
+                throw Self.failure(outcome, lk_curl_response_code(curl), said: said, UnsafeRawBufferPointer(error))
+            }
+        }
+    }
+
+    private func prepare(_ curl: UnsafeMutableRawPointer, _ server: SMTPServer) {
+        let host = server.host.contains(":") && !server.host.hasPrefix("[") ? "[\(server.host)]" : server.host
+        let scheme = server.isImplicitTLS ? "smtps" : "smtp"
+        _ = lk_curl_set_text(curl, CURLOPT_URL, "\(scheme)://\(host):\(server.port)")
+        _ = lk_curl_set_text(curl, CURLOPT_PROTOCOLS_STR, "smtp,smtps")
+        _ = lk_curl_set_text(curl, CURLOPT_PROXY, "")
+        _ = lk_curl_set_number(curl, CURLOPT_NOSIGNAL, 1)
+        _ = lk_curl_set_number(curl, CURLOPT_CONNECTTIMEOUT_MS, Self.connectMilliseconds)
+        _ = lk_curl_set_number(curl, CURLOPT_TIMEOUT_MS, Self.transferMilliseconds)
+        _ = lk_curl_set_text(curl, CURLOPT_MAIL_FROM, server.sender.address.text)
+        let isTLSNeeded = server.isImplicitTLS || !server.user.isEmpty && !server.isLoopback
+        _ = lk_curl_set_number(curl, CURLOPT_USE_SSL, isTLSNeeded ? Int(CURLUSESSL_ALL.rawValue) : Int(CURLUSESSL_TRY.rawValue))
+        _ = lk_curl_set_number(curl, CURLOPT_SSL_VERIFYPEER, server.isLoopback ? 0 : 1)
+        _ = lk_curl_set_number(curl, CURLOPT_SSL_VERIFYHOST, server.isLoopback ? 0 : 2)
+        guard !server.user.isEmpty else { return }
+        _ = lk_curl_set_text(curl, CURLOPT_USERNAME, server.user)
+        _ = lk_curl_set_text(curl, CURLOPT_PASSWORD, server.password.reveal())
+    }
+
+    private func headers(_ message: MailMessage, _ server: SMTPServer) -> [String] {
+        let domain = server.sender.address.text.split(separator: "@").last ?? "localhost"
+        return [
+            "Date: \(MailHeader.date(message.date))",
+            "From: \(server.sender.header)",
+            "To: \(message.recipient)",
+            "Subject: \(MailHeader.text(message.content.subject))",
+            "Message-ID: <\(message.id)@\(domain)>",
+            // No out-of-office answers (RFC 3834).
+            "Auto-Submitted: auto-generated",
+        ]
+    }
+
+    /// Text and HTML to choose from, each as quoted-printable.
+    private static func mime(_ content: MailText, _ curl: UnsafeMutableRawPointer) -> OpaquePointer? {
+        let alternatives = curl_mime_init(curl)
+        for (type, text) in [("text/plain", content.text), ("text/html", content.html)] {
+            let part = curl_mime_addpart(alternatives)
+            let lines = text.replacing("\r\n", with: "\n").replacing("\n", with: "\r\n")
+            curl_mime_data(part, lines, lines.utf8.count)
+            curl_mime_type(part, "\(type); charset=utf-8")
+            curl_mime_encoder(part, "quoted-printable")
+        }
+        let mime = curl_mime_init(curl)
+        let part = curl_mime_addpart(mime)
+        curl_mime_subparts(part, alternatives)
+        curl_mime_type(part, "multipart/alternative")
+        return mime
+    }
+
+    private static func failure(_ outcome: CURLcode, _ reply: Int, said: String, _ error: UnsafeRawBufferPointer)
+        -> SMTPFailure
+    {
+        let isAboutThisMail = outcome == CURLE_SEND_ERROR || outcome == CURLE_WEIRD_SERVER_REPLY || outcome == CURLE_RECV_ERROR
+        let own = Self.text(error)
+        let cause = own.isEmpty ? String(cString: curl_easy_strerror(outcome)) : own
+        let isReply = (400..<600).contains(reply)
+        return SMTPFailure(
+            description: isReply && !said.isEmpty ? "\(cause) (the server said: \(said))" : cause,
+            // 421: the server is about to close; 530 to 538: it wants another sign-in.
+            isOutage: !isAboutThisMail || !isReply || reply == 421 || (530..<540).contains(reply),
+            isRefusal: isAboutThisMail && (500..<600).contains(reply) && !(530..<540).contains(reply)
+        )
+    }
+
+    /// Up to the NUL, printable: a server may say anything.
+    private static func text(_ bytes: UnsafeRawBufferPointer) -> String {
+        let text = String(decoding: bytes.prefix { $0 != 0 }.prefix(300), as: UTF8.self)
+        return String(text.unicodeScalars.filter { $0.value >= 0x20 && $0.value != 0x7F }.map(Character.init)).trimmed
+    }
+
+    private static func list(_ lines: [String]) -> UnsafeMutablePointer<curl_slist>? {
+        lines.reduce(nil) { curl_slist_append($0, $1) ?? $0 }
+    }
+
+    private static let isPrepared = curl_global_init(Int(CURL_GLOBAL_DEFAULT)) == CURLE_OK
+}
+
+/// Runs an actor on a thread where it may block.
+private final class BlockingExecutor: SerialExecutor {
+    private let queue: DispatchQueue
+
+    init(name: String) {
+        queue = DispatchQueue(label: name)
+    }
+
+    func enqueue(_ job: consuming ExecutorJob) {
+        let job = UnownedJob(job)
+        queue.async { job.runSynchronously(on: self.asUnownedSerialExecutor()) }
+    }
+}

@@ -1,0 +1,68 @@
+import Storage
+
+/// Setting a forgotten password by a link that was mailed.
+struct PasswordReset: Sendable {
+    /// Whose tokens set a password.
+    static let purposes: [SingleUsePurpose] = [.reset, .recover]
+
+    let services: Services
+    let passwords: Passwords
+
+    /// Mails a link to the account with this email, if there is one.
+    ///
+    /// The answer and the work are the same when there is none. Throws `mail_not_configured`.
+    func request(_ email: EmailAddress, in collection: Collection, from client: Client) async throws {
+        let outbox = try await services.outbox()
+        let name = SignInName(kind: .email, text: email.text)
+        let user = try await outbox.addressee(of: .reset) { tx in try tx.user(named: name, in: collection.id) }
+        try await services.db.write { [services] tx in
+            try outbox.mailToken(for: .reset, .reset, to: user, in: collection, tx)
+            try tx.audit(
+                .passwordResetRequested,
+                by: Actor(id: nil, client: client),
+                on: user?.id,
+                outcome: user == nil ? .failure : .success,
+                services
+            )
+        }
+    }
+
+    /// Sets a new password with the token of a reset or a recovery, ends every session, and tells the owner.
+    ///
+    /// Whoever holds the token reads the account's mail, so the email counts as verified and a lock ends. Throws
+    /// `invalid_one_time_token`, and `validation_failed` for a password that the policy refuses; the token stays good
+    /// then.
+    func confirm(_ token: String, _ password: Secret<String>, in collection: Collection, from client: Client)
+        async throws
+    {
+        let now = services.clock.now()
+        // Looked at before anything is hashed; what counts is the redemption below.
+        guard let token = OneTimeToken(parsing: token), 
+            let holder = try await services.holder(of: token, for: Self.purposes, in: collection)
+        else {
+            throw AuthError(.invalidOneTimeToken)
+        }
+        let hash = try await passwords.hash(password, email: holder.email)
+        let outbox = try await services.outboxIfOn()
+        let secretID = Identifier<PasswordHash>(at: now, random: services.random)
+        try await services.db.write { [services] tx in
+            guard let grant = try tx.redeemOneTimeToken(token, for: Self.purposes, at: now),
+                let user = try tx.activeUser(of: grant, in: collection)
+            else { throw AuthError(.invalidOneTimeToken) }
+            let isRecovery = grant.purpose == .recover
+            try tx.putPassword(hash, of: user.id, id: secretID, at: now)
+            try tx.endSessions(of: user.id, because: .passwordChanged, at: now)
+            if let email = user.email { try tx.verifyEmail(email, of: user.id, at: now) }
+            let account = Lockout.Account(user: user.id, name: nil, collection: collection.id)
+            try Lockout(services: services, account: account, client: client).forget(in: tx)
+            try tx.audit(
+                isRecovery ? .accountRecovered : .passwordReset,
+                by: Actor(id: nil, client: client),
+                on: user.id,
+                services
+            )
+            let notice: Notice = isRecovery ? .recoveryUsed : .passwordChanged
+            try outbox?.notify(user, of: notice, in: collection, from: client, tx)
+        }
+    }
+}
