@@ -114,8 +114,9 @@ struct LinkPage: Sendable {
         } catch let error as AuthError where error.code == .invalidOneTimeToken {
             return dead(collection)
         } catch let error as AuthError where error.code == .validationFailed {
-            let problems = error.details.sorted { $0.key < $1.key }.map { "The \($0.key) \($0.value)." }
-            let page = render(token.isEmpty ? .ask : .form, collection, token: token, problems: problems)
+            let problem = error.details.sorted { $0.key < $1.key }.map { "The \($0.key) \($0.value)." }
+                .joined(separator: " ")
+            let page = render(token.isEmpty ? .ask : .form, collection, token: token, problem: problem)
             return Answer(status: error.code.status, content: .page(page))
         }
     }
@@ -135,8 +136,9 @@ struct LinkPage: Sendable {
         case done(Done)
     }
 
-    private func render(_ state: State, _ collection: Collection, token: String = "", problems: [String] = []) -> String {
-        var values: [String: Any] = ["collection": collection.name, "problems": problems, "token": token]
+    private func render(_ state: State, _ collection: Collection, token: String = "", problem: String? = nil) -> String {
+        var values: [String: Any] = ["collection": collection.name, "token": token]
+        values["problem"] = problem
         var heading = title
         switch state {
         case .form:
@@ -167,14 +169,14 @@ struct LinkPage: Sendable {
         <h1>{{heading}}</h1>
         {{#alert}}<p role="alert">{{alert}}</p>{{/alert}}
         {{#text}}<p role="status">{{text}}</p>{{/text}}
-        {{#problems}}<p class="problem" role="alert" id="problem">{{.}}</p>{{/problems}}
+        {{#problem}}<p class="problem" role="alert" id="problem">{{problem}}</p>{{/problem}}
         {{#form}}
         <p>{{lead}}</p>
         <form method="post">
         <input type="hidden" name="token" value="{{token}}">
         <input type="hidden" name="collection" value="{{collection}}">
         {{#password}}<label for="password">New password</label>
-        <input id="password" name="password" type="password" autocomplete="new-password" required autofocus aria-describedby="problem">{{/password}}
+        <input id="password" name="password" type="password" autocomplete="new-password" required autofocus{{#problem}} aria-invalid="true" aria-describedby="problem"{{/problem}}>{{/password}}
         <button>{{button}}</button>
         </form>
         {{/form}}
@@ -182,7 +184,7 @@ struct LinkPage: Sendable {
         <form method="post">
         <input type="hidden" name="collection" value="{{collection}}">
         <label for="email">Your email address</label>
-        <input id="email" name="email" type="email" autocomplete="username" required autofocus aria-describedby="problem">
+        <input id="email" name="email" type="email" autocomplete="username" required autofocus{{#problem}} aria-invalid="true" aria-describedby="problem"{{/problem}}>
         <button>Mail me a link</button>
         </form>
         {{/ask}}

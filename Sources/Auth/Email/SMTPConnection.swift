@@ -104,6 +104,8 @@ actor SMTPConnection {
     private func headers(_ message: MailMessage, _ server: SMTPServer) -> [String] {
         let domain = server.sender.address.text.split(separator: "@").last ?? "localhost"
         return [
+            // libcurl adds the boundary.
+            "Content-Type: multipart/alternative",
             "Date: \(MailHeader.date(message.date))",
             "From: \(server.sender.header)",
             "To: \(message.recipient)",
@@ -116,18 +118,14 @@ actor SMTPConnection {
 
     /// Text and HTML to choose from, each as quoted-printable.
     private static func mime(_ content: MailText, _ curl: UnsafeMutableRawPointer) -> OpaquePointer? {
-        let alternatives = curl_mime_init(curl)
+        let mime = curl_mime_init(curl)
         for (type, text) in [("text/plain", content.text), ("text/html", content.html)] {
-            let part = curl_mime_addpart(alternatives)
+            let part = curl_mime_addpart(mime)
             let lines = text.replacing("\r\n", with: "\n").replacing("\n", with: "\r\n")
             curl_mime_data(part, lines, lines.utf8.count)
             curl_mime_type(part, "\(type); charset=utf-8")
             curl_mime_encoder(part, "quoted-printable")
         }
-        let mime = curl_mime_init(curl)
-        let part = curl_mime_addpart(mime)
-        curl_mime_subparts(part, alternatives)
-        curl_mime_type(part, "multipart/alternative")
         return mime
     }
 
