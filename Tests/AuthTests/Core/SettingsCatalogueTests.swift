@@ -82,8 +82,14 @@ struct SettingsCatalogueTests {
         ),
         ("auth.mfa.required", ["off", "admins", "all"], ["", "none", "OFF"], "must be one of: off, admins, all"),
         (
-            "smtp.from", ["", String(repeating: "a", count: 500)], [String(repeating: "a", count: 501)],
-            "must be at most 500 bytes"
+            "smtp.from", ["", "a@b.c", "Ada <a@b.c>", "\"Ada L.\" <a@b.c>", "Ädä <a@b.c>"],
+            ["Ada", "a@b.c\nBcc: x@b.c", "Ada\r\nX: y <a@b.c>", "a@b.c, x@b.c", "<a@b.c> x", "A\"da <a@b.c>"],
+            "must be an address such as no-reply@example.org, or Name <no-reply@example.org>"
+        ),
+        (
+            "smtp.host", ["", "mail.example.org", "127.0.0.1", "::1", "[::1]"],
+            ["smtp://mail", "mail:25", "mail/x", "a b", "user@mail", "mail\n"],
+            "must be a host name or address, without a scheme or port"
         ),
         (
             "smtp.pass", ["", String(repeating: "a", count: 8192)], [String(repeating: "a", count: 8193)],

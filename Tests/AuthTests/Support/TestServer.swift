@@ -34,12 +34,13 @@ final class TestServer: Sendable {
         _ engine: Engine,
         algorithm: SigningAlgorithm = .es256,
         settings: [String: String?] = [:],
+        host: String = "127.0.0.1",
         probes: [Route] = []
     ) async throws {
         let db = try await engine.open(Schema.migrations)
         // PostgreSQL's caches are bypassed until others are heard; on SQLite nobody else is there.
         let node = Node(sealingKey: Random.system.bytes(32), isShared: engine != .sqlite, isWatching: engine != .sqlite)
-        try await self.init(db, node, algorithm: algorithm, settings: settings, probes: probes)
+        try await self.init(db, node, algorithm: algorithm, settings: settings, host: host, probes: probes)
     }
 
     /// So many nodes of one new database, each with a data directory of its own, on one clock.
@@ -62,12 +63,13 @@ final class TestServer: Sendable {
         let isWatching: Bool
     }
 
-    /// `settings` nil leaves them as another node has set them.
+    /// On a loopback `host` without SMTP, mails are in the development inbox. `settings` nil leaves them as another node has set them.
     init(
         _ db: any Database,
         _ node: Node,
         algorithm: SigningAlgorithm = .es256,
         settings: [String: String?]?,
+        host: String = "127.0.0.1",
         probes: [Route] = [],
         secret: String? = nil,
         mark: String? = nil
@@ -94,7 +96,7 @@ final class TestServer: Sendable {
                 algorithm: algorithm,
                 isShared: node.isShared
             ),
-            ownAddress: OwnAddress(host: "127.0.0.1", port: 8090),
+            ownAddress: OwnAddress(host: host, port: 8090),
             logger: logger
         )
         var options = ["data_dir": directory.path, "log_level": "critical"]
@@ -184,6 +186,30 @@ final class TestServer: Sendable {
 
     func set(_ settings: [String: String?]) async throws {
         _ = try await app.settingsChanges.set(settings, by: .commandLine)
+    }
+
+    /// The newest mail of the development inbox to somebody.
+    func mail(to recipient: String, _ template: MailTemplate) async throws -> JSON {
+        let wanted = MailDesk.Wanted(recipient: EmailAddress(parsing: recipient), template: template)
+        guard let mail = try await MailDesk(services: services).inbox(wanted, limit: 1).first else {
+            throw Reply.Unexpected(description: "no mail \(template) to \(recipient)")
+        }
+        return mail
+    }
+
+    /// The token of that mail.
+    func token(to recipient: String, _ template: MailTemplate) async throws -> String {
+        try await mail(to: recipient, template)["token"]?.text ?? ""
+    }
+
+    /// Who got what, the newest last; mails to nobody as `void`.
+    func mails() async throws -> [String] {
+        try await services.db.read { tx in
+            try tx.all("SELECT * FROM outbox ORDER BY created_at, template, recipient").map { row in
+                let mail = try OutboxMail(row)
+                return mail.state == .void ? "void \(mail.template.rawValue)" : "\(mail.template.rawValue) \(mail.recipient)"
+            }
+        }
     }
 
     /// The actions of the audit log in their order.

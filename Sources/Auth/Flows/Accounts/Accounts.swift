@@ -236,6 +236,9 @@ struct Accounts: Sendable {
                 try tx.revokeOneTimeTokens(of: id)
                 let notice = Notice.emailChanged(to: user.email ?? "")
                 try outbox?.notify(user, at: old.email, of: notice, in: collection, from: actor.client, tx)
+            } else if old.pendingEmail != nil && user.pendingEmail == nil {
+                try tx.revokeOneTimeToken(for: .emailChange, of: id)
+                try tx.audit(.emailChangeCancelled, by: actor, on: id, services)
             }
             if let waiting, let outbox {
                 let name = SignInName(kind: .email, text: waiting.text)
