@@ -48,7 +48,8 @@ struct User: Sendable {
         let own: JSON = [
             "id": .string(id.rawValue), "collection": .string(collection.name), "kind": .string(kind.rawValue),
             "status": .string(status.rawValue), "email": .optional(email), "username": .optional(username),
-            "email_verified": .bool(isEmailVerified), "pending_email": .optional(pendingEmail), "anonymous": .bool(isAnonymous), "created_at": createdAt.json,
+            "email_verified": .bool(isEmailVerified), "pending_email": .optional(pendingEmail),
+            "anonymous": .bool(isAnonymous), "created_at": createdAt.json,
             "updated_at": updatedAt.json, "last_login_at": lastLoginAt?.json ?? .null,
         ]
         return own.merging(data)

@@ -136,7 +136,8 @@ struct LinkPage: Sendable {
         case done(Done)
     }
 
-    private func render(_ state: State, _ collection: Collection, token: String = "", problem: String? = nil) -> String {
+    private func render(_ state: State, _ collection: Collection, token: String = "", problem: String? = nil) -> String
+    {
         var values: [String: Any] = ["collection": collection.name, "token": token]
         values["problem"] = problem
         var heading = title

@@ -35,7 +35,10 @@ struct MailRoutes: Sendable {
                 .admin,
                 "The newest such mail of the development inbox, as soon as there is one",
                 query: Self.wanted + [.optional("timeout", .integer)],
-                gives: .object([.required("id", .text), .optional("link", .any), .optional("code", .any)], others: .any)
+                gives: .object(
+                    [.required("id", .text), .optional("link", .any), .optional("code", .any)],
+                    others: .any
+                )
             ) { call in
                 let wanted = try Self.wanted(call)
                 let text = call.query["timeout"] ?? String(MailDesk.waitSecondsDefault)
@@ -61,7 +64,9 @@ struct MailRoutes: Sendable {
         ]
     }
 
-    private static let wanted: [Member] = [.optional("to", .text), .optional("template", .text), .optional("after", .text)]
+    private static let wanted: [Member] = [
+        .optional("to", .text), .optional("template", .text), .optional("after", .text),
+    ]
 
     private static func wanted(_ call: Call) throws -> MailDesk.Wanted {
         var query = call.queryFields

@@ -53,7 +53,9 @@ struct MailText: Sendable, Equatable {
     }
 
     private static func isHTML(_ body: String) -> Bool {
-        body.firstMatch(of: /(?i)<\/?(!doctype|html|body|p|div|a|br|table|h[1-6]|span|strong|em|b|i|ul|ol|img|center)\b/)
+        body.firstMatch(
+            of: /(?i)<\/?(!doctype|html|body|p|div|a|br|table|h[1-6]|span|strong|em|b|i|ul|ol|img|center)\b/
+        )
             != nil
     }
 
@@ -63,7 +65,8 @@ struct MailText: Sendable, Equatable {
     private static func html(of text: String, code: String?) -> String {
         let paragraphs = text.replacing("\r\n", with: "\n").split(separator: "\n\n").map { paragraph in
             let lines = paragraph.split(separator: "\n").map { line in
-                line == code ?? "" ? #"<strong style="font-size:1.6em;letter-spacing:.15em">\#(line)</strong>"# : linked(line)
+                line == code ?? ""
+                    ? #"<strong style="font-size:1.6em;letter-spacing:.15em">\#(line)</strong>"# : linked(line)
             }
             return "<p>\(lines.joined(separator: "<br>\n"))</p>"
         }

@@ -38,7 +38,10 @@ enum MailTransport: Sendable {
     func check(_ settings: Settings, _ own: OwnAddress) throws {
         if case .off(let reason) = self { throw AuthError(.mailNotConfigured, reason) }
         guard linkBase(settings, own) != nil else {
-            throw AuthError(.mailNotConfigured, "Links in mails begin with the setting app.url, which is empty. Set it.")
+            throw AuthError(
+                .mailNotConfigured,
+                "Links in mails begin with the setting app.url, which is empty. Set it."
+            )
         }
     }
 }

@@ -45,7 +45,8 @@ extension Transaction {
     }
 
     /// Ends a mail's wait and erases what it said.
-    func settleMail(_ id: Identifier<OutboxMail>, as state: OutboxMail.State, error: String?, at now: Timestamp) throws {
+    func settleMail(_ id: Identifier<OutboxMail>, as state: OutboxMail.State, error: String?, at now: Timestamp) throws
+    {
         try execute(
             """
             UPDATE outbox SET state = \(state), content = NULL, last_error = \(error), settled_at = \(now)

@@ -93,7 +93,11 @@ actor SMTPConnection {
         _ = lk_curl_set_number(curl, CURLOPT_TIMEOUT_MS, Self.transferMilliseconds)
         _ = lk_curl_set_text(curl, CURLOPT_MAIL_FROM, server.sender.address.text)
         let isTLSNeeded = server.isImplicitTLS || !server.user.isEmpty && !server.isLoopback
-        _ = lk_curl_set_number(curl, CURLOPT_USE_SSL, isTLSNeeded ? Int(CURLUSESSL_ALL.rawValue) : Int(CURLUSESSL_TRY.rawValue))
+        _ = lk_curl_set_number(
+            curl,
+            CURLOPT_USE_SSL,
+            isTLSNeeded ? Int(CURLUSESSL_ALL.rawValue) : Int(CURLUSESSL_TRY.rawValue)
+        )
         _ = lk_curl_set_number(curl, CURLOPT_SSL_VERIFYPEER, server.isLoopback ? 0 : 1)
         _ = lk_curl_set_number(curl, CURLOPT_SSL_VERIFYHOST, server.isLoopback ? 0 : 2)
         guard !server.user.isEmpty else { return }
@@ -132,7 +136,8 @@ actor SMTPConnection {
     private static func failure(_ outcome: CURLcode, _ reply: Int, said: String, _ error: UnsafeRawBufferPointer)
         -> SMTPFailure
     {
-        let isAboutThisMail = outcome == CURLE_SEND_ERROR || outcome == CURLE_WEIRD_SERVER_REPLY || outcome == CURLE_RECV_ERROR
+        let isAboutThisMail =
+            outcome == CURLE_SEND_ERROR || outcome == CURLE_WEIRD_SERVER_REPLY || outcome == CURLE_RECV_ERROR
         let own = Self.text(error)
         let cause = own.isEmpty ? String(cString: curl_easy_strerror(outcome)) : own
         let isReply = (400..<600).contains(reply)

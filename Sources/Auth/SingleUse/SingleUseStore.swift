@@ -87,8 +87,9 @@ extension Transaction {
 
     /// Removes what has expired; an email that waited for confirmation waits no longer.
     func sweepOneTimeTokens(before time: Timestamp) throws {
-        for row in try all("DELETE FROM one_time_tokens WHERE expires_at < \(time) RETURNING purpose, subject_id, payload")
-        {
+        for row in try all(
+            "DELETE FROM one_time_tokens WHERE expires_at < \(time) RETURNING purpose, subject_id, payload"
+        ) {
             let grant = try OneTimeGrant(row)
             guard grant.purpose == .emailChange, let user = grant.subject else { continue }
             try dropPendingEmail(of: user)

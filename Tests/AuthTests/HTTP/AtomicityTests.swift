@@ -42,6 +42,50 @@ import Testing
             path: "/api/records/users/:self",
             body: ["badge": "8", "email": "x@example.org"]
         ),
+        Operation(description: "ask to verify", method: .post, path: "/api/auth/users/request-verify", body: nil),
+        Operation(
+            description: "verify an email",
+            method: .post,
+            path: "/api/auth/users/verify-email",
+            body: ["token": ":verify"]
+        ),
+        Operation(
+            description: "ask for a reset",
+            method: .post,
+            path: "/api/auth/users/request-password-reset",
+            body: ["email": "ada@example.org"]
+        ),
+        Operation(
+            description: "ask for a reset of nobody",
+            method: .post,
+            path: "/api/auth/users/request-password-reset",
+            body: ["email": "nobody@example.org"]
+        ),
+        Operation(
+            description: "reset the password",
+            method: .post,
+            path: "/api/auth/users/confirm-password-reset",
+            body: ["token": ":reset", "password": "another good one"]
+        ),
+        Operation(description: "ask for recovery", method: .post, path: "/api/users/:self/recover", body: nil),
+        Operation(
+            description: "ask for a code",
+            method: .post,
+            path: "/api/auth/users/otp/request",
+            body: ["email": "ada@example.org"]
+        ),
+        Operation(
+            description: "log in by a link",
+            method: .post,
+            path: "/api/auth/users/otp/auth",
+            body: ["token": ":otp"]
+        ),
+        Operation(
+            description: "confirm an email",
+            method: .post,
+            path: "/api/auth/users/confirm-email-change",
+            body: ["token": ":email_change"]
+        ),
     ]
 
     /// Every table's rows, but for the failed attempts that are meant to stay.
@@ -66,6 +110,13 @@ import Testing
                     tx.all("SELECT value FROM unique_values ORDER BY value").map { try $0.get("value") as String }
                 ),
                 (
+                    "one-time",
+                    tx.all("SELECT * FROM one_time_tokens ORDER BY digest").map {
+                        try "\($0.get("purpose") as String) \($0.get("misses") as Int) \($0.get("used_at") as Int?)"
+                    }
+                ),
+                ("outbox", tx.all("SELECT id FROM outbox ORDER BY id").map { try $0.get("id") as String }),
+                (
                     "audit",
                     tx.all("SELECT action FROM audit_log ORDER BY sequence").map { try $0.get("action") as String }
                 ),
@@ -79,17 +130,18 @@ import Testing
         _ engine: Engine,
         _ operation: Operation
     ) async throws {
-        let server = try await TestServer(engine)
+        let server = try await TestServer(engine, settings: ["auth.otp.enabled": "1"])
         let admin = try await server.admin()
         let fields: JSON = ["fields": [["name": "badge", "type": "text", "unique": true]]]
         _ = try await server.send(.patch, "/api/collections/users", fields, token: admin).data()
         let token = try await server.signedUp("ada@example.org")
         let id = try await server.get("/api/auth/me", token: token).data()["id"]?.text ?? ""
         let path = operation.path.replacing(":self", with: id)
+        let body = try await withTokens(operation.body, server, id, token)
         for number in 1...30 {
             let before = try await rows(server)
             server.faults.failWrite(number)
-            let reply = try await server.send(operation.method, path, operation.body, token: token)
+            let reply = try await server.send(operation.method, path, body, token: token)
             let wasReached = server.faults.failWrite(nil)
             guard wasReached else {
                 #expect(number > 1)
@@ -102,6 +154,21 @@ import Testing
             #expect(try await rows(server) == before, "statement \(number)")
         }
         Issue.record("the operation never succeeded")
+    }
+
+    /// `:reset` and its like as the tokens that were mailed.
+    private func withTokens(_ body: JSON?, _ server: TestServer, _ id: String, _ token: String) async throws -> JSON? {
+        guard let name = body?["token"]?.text, let template = MailTemplate(rawValue: String(name.dropFirst())) else {
+            return body
+        }
+        let email: JSON = ["email": "ada@example.org"]
+        _ = try await server.post("/api/auth/users/request-password-reset", email).data()
+        _ = try await server.post("/api/auth/users/otp/request", email).data()
+        let new: JSON = ["email": "new@example.org"]
+        _ = try await server.send(.patch, "/api/records/users/\(id)", new, token: token).data()
+        let recipient = template == .emailChange ? "new@example.org" : "ada@example.org"
+        let mailed = try await server.token(to: recipient, template)
+        return JSON(parsing: body?.serialized.replacing(name, with: mailed) ?? "")
     }
 
     @Test(arguments: Engine.available)

@@ -207,7 +207,8 @@ final class TestServer: Sendable {
         try await services.db.read { tx in
             try tx.all("SELECT * FROM outbox ORDER BY created_at, template, recipient").map { row in
                 let mail = try OutboxMail(row)
-                return mail.state == .void ? "void \(mail.template.rawValue)" : "\(mail.template.rawValue) \(mail.recipient)"
+                return mail.state == .void
+                    ? "void \(mail.template.rawValue)" : "\(mail.template.rawValue) \(mail.recipient)"
             }
         }
     }

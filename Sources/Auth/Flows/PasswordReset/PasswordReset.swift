@@ -37,7 +37,7 @@ struct PasswordReset: Sendable {
     {
         let now = services.clock.now()
         // Looked at before anything is hashed; what counts is the redemption below.
-        guard let token = OneTimeToken(parsing: token), 
+        guard let token = OneTimeToken(parsing: token),
             let holder = try await services.holder(of: token, for: Self.purposes, in: collection)
         else {
             throw AuthError(.invalidOneTimeToken)

@@ -201,4 +201,37 @@ import Testing
         #expect(reply.status == 409)
         #expect(reply.code == "value_taken")
     }
+
+    @Test(arguments: Engine.available)
+    func `where accounts must not be told, a taken email gets the answer of a free one, and its owner a mail`(
+        _ engine: Engine
+    ) async throws {
+        let server = try await TestServer(engine, settings: ["auth.enumeration_safe": "1"])
+        try await server.signUp("ada@example.org")
+        let body: JSON = ["email": "ADA@example.org", "password": "another good one", "nick": "Eve"]
+        let reply = try await server.post(Self.register, body)
+        let free = try await server.post(
+            Self.register,
+            ["email": "new@example.org", "password": "another good one", "nick": "Eve"]
+        )
+        guard case .object(let record)? = reply.json["data"], case .object(let other)? = free.json["data"] else {
+            Issue.record("\(reply.text) \(free.text)")
+            return
+        }
+        #expect((reply.status, free.status) == (200, 200))
+        #expect(record.keys == other.keys)
+        #expect(try await server.users() == 2)
+        #expect(try await server.mails().contains("notice ada@example.org"))
+        #expect(try await server.mail(to: "ada@example.org", .notice)["subject"] == "You already have an account")
+        #expect(try await server.audit().filter { $0 == "registration.refused" }.count == 1)
+        _ = try await server.signIn("ada@example.org")
+    }
+
+    @Test(arguments: Engine.available)
+    func `without mail a taken email is told, since nobody else could be`(_ engine: Engine) async throws {
+        let server = try await TestServer(engine, settings: ["auth.enumeration_safe": "1"], host: "192.0.2.9")
+        try await server.signUp("ada@example.org")
+        let body: JSON = ["email": "ada@example.org", "password": "another good one"]
+        #expect(try await server.post(Self.register, body).code == "email_taken")
+    }
 }

@@ -71,7 +71,9 @@ import Testing
             #expect((reply.status, reply.code) == (422, "validation_failed"), "\(weak)")
         }
         _ = try await server.post(Self.confirm, Self.body(token)).data()
-        for (token, password) in [(token, "yet another one"), ("x", Self.new), (OneTimeToken(random: .system).text, Self.new)] {
+        for (token, password) in [
+            (token, "yet another one"), ("x", Self.new), (OneTimeToken(random: .system).text, Self.new),
+        ] {
             let reply = try await server.post(Self.confirm, Self.body(token, password))
             #expect((reply.status, reply.code) == (400, "invalid_one_time_token"))
         }

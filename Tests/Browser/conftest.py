@@ -1,0 +1,153 @@
+"""The browser suite: the built-in pages, as people meet them in Chromium.
+
+Servers, options and words are those of Tests/CLI. Every window is watched: a test fails in its teardown when a page has
+asked another server for something, set a cookie, or made the browser complain.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request, Response, sync_playwright
+
+# The other suite's conftest.py, under a name of its own: this file is `conftest` already.
+_spec = importlib.util.spec_from_file_location("cli", Path(__file__).parents[1] / "CLI" / "conftest.py")
+cli = sys.modules["cli"] = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(cli)
+
+from cli import (  # noqa: E402, F401: hooks and fixtures count by being here
+    ADMIN,
+    PASSWORD,
+    Launcher,
+    Reply,
+    Server,
+    fresh_email,
+    launch,
+    launch_for_module,
+    pytest_addoption,
+    pytest_collection_modifyitems,
+    pytest_configure,
+    pytest_report_header,
+)
+
+# Debian's. Playwright's own browsers are not needed.
+CHROMIUM = Path(os.environ.get("CHROMIUM", "/usr/bin/chromium"))
+SCREENSHOTS = os.environ.get("LATCHKEY_SCREENSHOTS", "")
+SECONDS_MAX = 10
+
+DESKTOP: dict[str, Any] = {"viewport": {"width": 1280, "height": 800}}
+PHONE: dict[str, Any] = {
+    "viewport": {"width": 360, "height": 740}, "device_scale_factor": 2, "is_mobile": True, "has_touch": True
+}  # fmt: skip
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    cli.pytest_sessionstart(session)
+    if not session.config.option.collectonly and not os.access(CHROMIUM, os.X_OK):
+        pytest.exit(f"no Chromium at {CHROMIUM}: install it, or name it in CHROMIUM", returncode=2)
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    # Chromium's sandbox doesn't work for root.
+    arguments = ["--no-sandbox"] if os.geteuid() == 0 else []
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)
+        yield browser
+        browser.close()
+
+
+class Window:
+    """One page in a browser profile of its own, used by keyboard, and what the browser says about it."""
+
+    def __init__(self, context: BrowserContext) -> None:
+        self.context = context
+        context.set_default_timeout(SECONDS_MAX * 1000)
+        self.page: Page = context.new_page()
+        self.requests: list[str] = []
+        self.complaints: list[str] = []
+        self.page.on("request", self._note_request)
+        self.page.on("console", self._note_message)
+        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        self.devtools = context.new_cdp_session(self.page)
+        self.devtools.on("Audits.issueAdded", lambda event: self.complaints.append(str(event["issue"])))
+        self.devtools.send("Audits.enable")
+
+    def _note_request(self, request: Request) -> None:
+        self.requests.append(request.url)
+
+    def _note_message(self, message: ConsoleMessage) -> None:
+        # A page that says what is wrong has the status of a refusal, which Chromium notes as an error.
+        is_status = message.text.startswith("Failed to load resource: the server responded with a status of 4")
+        if message.type in ("error", "warning") and not is_status:
+            self.complaints.append(message.text)
+
+    def is_clean(self) -> bool:
+        """Whether every page so far kept to its own server, set no cookie and pleased the browser."""
+        outside = [url for url in self.requests if not url.startswith("http://127.0.0.1:")]
+        assert not outside, f"asked for {outside}"
+        assert not self.complaints, self.complaints
+        assert not self.context.cookies()
+        return True
+
+    # What people do
+
+    def open(self, address: str) -> Response:
+        response = self.page.goto(address)
+        assert response
+        return response
+
+    def tab_to(self, selector: str) -> None:
+        """Moves the focus as people do without a mouse."""
+        wanted = self.page.locator(f"{selector}:focus")
+        for _ in range(10):
+            if wanted.count():
+                return
+            self.page.keyboard.press("Tab")
+        pytest.fail(f"the keyboard doesn't get to {selector}")
+
+    def type(self, selector: str, text: str) -> None:
+        self.tab_to(selector)
+        self.page.keyboard.type(text)
+
+    def press_enter(self) -> Response:
+        """Sends the form that has the focus, and returns the answer."""
+        with self.page.expect_navigation() as navigation:
+            self.page.keyboard.press("Enter")
+        return navigation.value
+
+    # What they see
+
+    @property
+    def heading(self) -> str:
+        return self.page.locator("h1").inner_text()
+
+    @property
+    def text(self) -> str:
+        return self.page.locator("main").inner_text()
+
+    def sees(self, selector: str) -> bool:
+        return self.page.locator(selector).is_visible()
+
+
+@pytest.fixture
+def window(browser: Browser) -> Iterator[Callable[..., Window]]:
+    """Opens windows for one test: `window()`, `window(java_script_enabled=False)`, `window(**PHONE)`."""
+    opened: list[Window] = []
+
+    def new(**options: Any) -> Window:
+        opened.append(Window(browser.new_context(**{**DESKTOP, **options})))
+        return opened[-1]
+
+    yield new
+    try:
+        assert all(one.is_clean() for one in opened)
+    finally:
+        for one in opened:
+            one.context.close()
