@@ -25,10 +25,11 @@ curl() {
 
 
 def tour() -> str:
-    """The fenced block after the comment `<!-- tour -->`."""
-    found = re.search(r"<!-- tour -->\s*```[a-z]*\n(.*?)\n```", (REPOSITORY / "README.md").read_text(), re.DOTALL)
-    assert found, "README.md has no fenced block after <!-- tour -->"
-    return found[1]
+    """The fenced blocks after the comments `<!-- tour -->`, one after the other."""
+    readme = (REPOSITORY / "README.md").read_text()
+    blocks = re.findall(r"<!-- tour -->\s*```[a-z]*\n(.*?)\n```", readme, re.DOTALL)
+    assert len(blocks) == readme.count("<!-- tour -->") > 0, "README.md has no fenced block after <!-- tour -->"
+    return "\n".join(blocks)
 
 
 def test_every_line_of_the_readme_tour_works(launch: Callable[..., Server], tmp_path: Path) -> None:

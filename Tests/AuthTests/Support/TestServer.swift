@@ -63,7 +63,9 @@ final class TestServer: Sendable {
         let isWatching: Bool
     }
 
-    /// On a loopback `host` without SMTP, mails are in the development inbox. `settings` nil leaves them as another node has set them.
+    /// Mails are in the development inbox as long as `host` is a loopback address and SMTP is off.
+    ///
+    /// `settings` nil leaves them as another node has set them.
     init(
         _ db: any Database,
         _ node: Node,
