@@ -9,12 +9,12 @@ from __future__ import annotations
 import importlib.util
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request, Response, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page, Response, sync_playwright
 
 # The other suite's conftest.py, under a name of its own: this file is `conftest` already.
 _spec = importlib.util.spec_from_file_location("cli", Path(__file__).parents[1] / "CLI" / "conftest.py")
@@ -40,6 +40,8 @@ from cli import (  # noqa: E402, F401: hooks and fixtures count by being here
 CHROMIUM = Path(os.environ.get("CHROMIUM", "/usr/bin/chromium"))
 SCREENSHOTS = os.environ.get("LATCHKEY_SCREENSHOTS", "")
 SECONDS_MAX = 10
+# More than any page has controls.
+TABS_MAX = 10
 
 DESKTOP: dict[str, Any] = {"viewport": {"width": 1280, "height": 800}}
 PHONE: dict[str, Any] = {
@@ -66,35 +68,42 @@ def browser() -> Iterator[Browser]:
 class Window:
     """One page in a browser profile of its own, used by keyboard, and what the browser says about it."""
 
-    def __init__(self, context: BrowserContext) -> None:
-        self.context = context
-        context.set_default_timeout(SECONDS_MAX * 1000)
-        self.page: Page = context.new_page()
+    def __init__(self, browser: Browser, options: Mapping[str, Any]) -> None:
+        self.context = browser.new_context(**options)
+        self.context.set_default_timeout(SECONDS_MAX * 1000)
+        self.page: Page = self.context.new_page()
         self.requests: list[str] = []
+        self.statuses: list[int] = []
         self.complaints: list[str] = []
-        self.page.on("request", self._note_request)
-        self.page.on("console", self._note_message)
+        self.page.on("request", lambda request: self.requests.append(request.url))
+        self.page.on("response", lambda response: self.statuses.append(response.status))
+        self.page.on("console", self._note)
         self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
-        self.devtools = context.new_cdp_session(self.page)
-        self.devtools.on("Audits.issueAdded", lambda event: self.complaints.append(str(event["issue"])))
-        self.devtools.send("Audits.enable")
+        self._devtools = self.context.new_cdp_session(self.page)
+        self._devtools.on("Audits.issueAdded", lambda event: self.complaints.append(str(event["issue"])))
+        self._devtools.send("Audits.enable")
+        self._size = self.page.viewport_size
 
-    def _note_request(self, request: Request) -> None:
-        self.requests.append(request.url)
-
-    def _note_message(self, message: ConsoleMessage) -> None:
+    def _note(self, message: ConsoleMessage) -> None:
         # A page that says what is wrong has the status of a refusal, which Chromium notes as an error.
         is_status = message.text.startswith("Failed to load resource: the server responded with a status of 4")
         if message.type in ("error", "warning") and not is_status:
             self.complaints.append(message.text)
 
-    def is_clean(self) -> bool:
-        """Whether every page so far kept to its own server, set no cookie and pleased the browser."""
+    def forget(self) -> None:
+        """Makes it as good as new for the next test: the pages leave nothing behind in it, which is tested."""
+        self.page.goto("about:blank")
+        self.resize(self._size["width"], self._size["height"])
+        self.enlarge_text(1)
+        for seen in (self.requests, self.statuses, self.complaints):
+            seen.clear()
+
+    def assert_clean(self) -> None:
+        """Every page so far kept to its own server, set no cookie, and pleased the browser."""
+        assert self.context.cookies() == []
         outside = [url for url in self.requests if not url.startswith("http://127.0.0.1:")]
         assert not outside, f"asked for {outside}"
         assert not self.complaints, self.complaints
-        assert not self.context.cookies()
-        return True
 
     # What people do
 
@@ -106,7 +115,7 @@ class Window:
     def tab_to(self, selector: str) -> None:
         """Moves the focus as people do without a mouse."""
         wanted = self.page.locator(f"{selector}:focus")
-        for _ in range(10):
+        for _ in range(TABS_MAX):
             if wanted.count():
                 return
             self.page.keyboard.press("Tab")
@@ -114,13 +123,21 @@ class Window:
 
     def type(self, selector: str, text: str) -> None:
         self.tab_to(selector)
-        self.page.keyboard.type(text)
+        self.page.keyboard.insert_text(text)
 
     def press_enter(self) -> Response:
         """Sends the form that has the focus, and returns the answer."""
         with self.page.expect_navigation() as navigation:
             self.page.keyboard.press("Enter")
         return navigation.value
+
+    def resize(self, width: int, height: int) -> None:
+        self.page.set_viewport_size({"width": width, "height": height})
+
+    def enlarge_text(self, factor: int) -> None:
+        """As the browser's setting does it: pages that size their text in rem or percent follow."""
+        sizes = {"standard": 16 * factor, "fixed": 13 * factor}
+        self._devtools.send("Page.setFontSizes", {"fontSizes": sizes})
 
     # What they see
 
@@ -129,25 +146,45 @@ class Window:
         return self.page.locator("h1").inner_text()
 
     @property
+    def alert(self) -> str:
+        return self.page.get_by_role("alert").inner_text()
+
+    @property
     def text(self) -> str:
         return self.page.locator("main").inner_text()
 
     def sees(self, selector: str) -> bool:
         return self.page.locator(selector).is_visible()
 
+    def shoot(self, name: str) -> None:
+        """A picture for people to look at, where LATCHKEY_SCREENSHOTS names a directory."""
+        if SCREENSHOTS:
+            Path(SCREENSHOTS).mkdir(parents=True, exist_ok=True)
+            self.page.screenshot(path=Path(SCREENSHOTS) / f"{name}.png", full_page=True)
+
+
+OpenWindow = Callable[..., Window]
+
+
+@pytest.fixture(scope="session")
+def windows(browser: Browser) -> dict[str, Window]:
+    """Windows that tests have opened, by their options: opening one takes longer than most tests."""
+    return {}
+
 
 @pytest.fixture
-def window(browser: Browser) -> Iterator[Callable[..., Window]]:
-    """Opens windows for one test: `window()`, `window(java_script_enabled=False)`, `window(**PHONE)`."""
+def window(browser: Browser, windows: dict[str, Window]) -> Iterator[OpenWindow]:
+    """The window with such options: `window()`, `window(java_script_enabled=False)`, `window(**PHONE)`."""
     opened: list[Window] = []
 
-    def new(**options: Any) -> Window:
-        opened.append(Window(browser.new_context(**{**DESKTOP, **options})))
-        return opened[-1]
+    def the_one(**options: Any) -> Window:
+        options = {**DESKTOP, **options}
+        one = windows.get(repr(options)) or windows.setdefault(repr(options), Window(browser, options))
+        if one not in opened:
+            one.forget()
+            opened.append(one)
+        return one
 
-    yield new
-    try:
-        assert all(one.is_clean() for one in opened)
-    finally:
-        for one in opened:
-            one.context.close()
+    yield the_one
+    for one in opened:
+        one.assert_clean()

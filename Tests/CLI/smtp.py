@@ -119,7 +119,7 @@ class Mood:
 class Mailbox:
     """The server, and what it was sent.
 
-    It listens from `start` to `stop`, or while it is entered, on one port for good: a server that is away and comes back.
+    It listens from `start` to `stop`, or while it is entered, always on the same port: a server may go and come back.
     """
 
     def __init__(
@@ -246,7 +246,7 @@ class Mailbox:
         if self.mood.silences > 0:
             self.mood.silences -= 1
             assert server.transport
-            server.transport.close()
+            server.transport.abort()
         return "250 OK"
 
     def _note_connection(self) -> None:

@@ -12,8 +12,10 @@ from email.headerregistry import Address
 from typing import Any
 
 import pytest
-from conftest import PASSWORD, Reply, Server, eventually, fresh_email
-from smtp import APP_URL, CODE, EMAIL_CHANGE, RECOVER, RESET, VERIFY, Mail, Mailbox, change_settings, changed_settings, settled
+from conftest import PASSWORD, Reply, Server, fresh_email
+from smtp import (
+    APP_URL, CODE, EMAIL_CHANGE, RECOVER, RESET, VERIFY, Mail, Mailbox, change_settings, changed_settings, settled,
+)  # fmt: skip
 
 NEW_PASSWORD = "an even better one"
 PARALLEL = 16
@@ -334,6 +336,8 @@ def test_no_token_or_code_of_a_mail_is_stored_or_logged_while_it_waits_or_afterw
     finally:
         mailbox.start()
     mails = [mail for email in emails for mail in mailbox.wait(email, count=4, within=60)]
+    for mail in mails:
+        assert server.call("GET", mail.link.removeprefix(APP_URL)).status == 200
     settled(server)
     for kept in (while_waiting, stored(server)):
         assert emails[0].encode() in kept, "it looks in the wrong place"

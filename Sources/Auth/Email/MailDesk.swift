@@ -4,7 +4,7 @@ import Storage
 /// The mails as admins look at them: the outbox, the development inbox, and whether the server takes any.
 struct MailDesk: Sendable {
     static let waitSecondsMax = 60
-    static let waitSecondsDefault = 10
+    static let waitSecondsDefault = 5
     private static let lookMilliseconds = 100
 
     let services: Services
