@@ -92,7 +92,6 @@ class Window:
 
     def forget(self) -> None:
         """Makes it as good as new for the next test: the pages leave nothing behind in it, which is tested."""
-        self.page.goto("about:blank")
         self.resize(self._size["width"], self._size["height"])
         self.enlarge_text(1)
         for seen in (self.requests, self.statuses, self.complaints):

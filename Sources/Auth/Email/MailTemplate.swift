@@ -15,6 +15,18 @@ enum MailTemplate: String, Sendable, CaseIterable, SQLConvertible {
     var subjectKey: String { "email.\(rawValue).subject" }
     var bodyKey: String { "email.\(rawValue).body" }
 
+    /// What the token that it carries is good for; nil for one without a token.
+    var purpose: SingleUsePurpose? {
+        switch self {
+        case .verify: .verify
+        case .reset: .reset
+        case .otp: .otp
+        case .emailChange: .emailChange
+        case .recover: .recover
+        case .notice: nil
+        }
+    }
+
     /// The page that its link opens; nil for one without a link.
     var page: String? {
         switch self {

@@ -40,12 +40,11 @@ struct Outbox: Sendable {
         }
     }
 
-    /// Mails a new one-time token, and a code where the purpose has one; the account's earlier ones of this purpose die.
+    /// Mails a new one-time token, and a code where its purpose has one; the account's earlier ones of this purpose die.
     ///
     /// `address` is the account's own unless another is given; `payload` is kept with the token. Without a user, the
     /// same statements leave a token that nobody knows and a mail that nobody gets.
     func mailToken(
-        for purpose: SingleUsePurpose,
         _ template: MailTemplate,
         to user: User?,
         at address: String? = nil,
@@ -53,6 +52,7 @@ struct Outbox: Sendable {
         payload: String? = nil,
         _ tx: Transaction
     ) throws {
+        guard let purpose = template.purpose else { preconditionFailure("\(template) carries no token") }
         let now = services.clock.now()
         let token = OneTimeToken(random: services.random)
         let code = purpose.hasCode ? OneTimeCode(random: services.random) : nil

@@ -62,6 +62,12 @@ struct SettingsChanges: Sendable {
             }
             try tx.audit(.settingsChanged, by: actor, details: ["keys": .array(names.map(JSON.string))], services)
         }
+        if names.contains("smtp.enabled") || names.contains("app.url") {
+            let settings = try await services.settings()
+            if settings.isOn("smtp.enabled") && settings.text("app.url").isEmpty {
+                warnings["app.url"] = "is empty: links in mails begin with it, so none is sent until it is set"
+            }
+        }
         return warnings
     }
 

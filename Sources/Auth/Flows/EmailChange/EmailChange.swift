@@ -39,7 +39,6 @@ extension Outbox {
     ) throws {
         try tx.putPendingEmail(email, of: user.id)
         try mailToken(
-            for: .emailChange,
             .emailChange,
             to: isTaken ? nil : user,
             at: isTaken ? nil : email.text,

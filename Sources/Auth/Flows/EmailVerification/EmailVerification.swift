@@ -14,7 +14,7 @@ struct EmailVerification: Sendable {
         let outbox = try await services.outbox()
         let addressee = try await outbox.addressee(of: .verify) { tx in try tx.user(user.id) }
         try await services.db.write { [services] tx in
-            try outbox.mailToken(for: .verify, .verify, to: addressee, in: principal.collection, tx)
+            try outbox.mailToken(.verify, to: addressee, in: principal.collection, tx)
             try tx.audit(.emailVerificationRequested, by: principal.actor(from: client), on: user.id, services)
         }
         return true

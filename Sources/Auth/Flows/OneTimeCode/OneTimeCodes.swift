@@ -13,7 +13,7 @@ struct OneTimeCodes: Sendable {
         let name = SignInName(kind: .email, text: email.text)
         let user = try await outbox.addressee(of: .otp) { tx in try tx.user(named: name, in: collection.id) }
         try await services.db.write { [services] tx in
-            try outbox.mailToken(for: .otp, .otp, to: user, in: collection, tx)
+            try outbox.mailToken(.otp, to: user, in: collection, tx)
             try tx.audit(
                 .oneTimeCodeRequested,
                 by: Actor(id: nil, client: client),

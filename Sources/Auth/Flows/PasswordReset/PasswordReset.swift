@@ -16,7 +16,7 @@ struct PasswordReset: Sendable {
         let name = SignInName(kind: .email, text: email.text)
         let user = try await outbox.addressee(of: .reset) { tx in try tx.user(named: name, in: collection.id) }
         try await services.db.write { [services] tx in
-            try outbox.mailToken(for: .reset, .reset, to: user, in: collection, tx)
+            try outbox.mailToken(.reset, to: user, in: collection, tx)
             try tx.audit(
                 .passwordResetRequested,
                 by: Actor(id: nil, client: client),

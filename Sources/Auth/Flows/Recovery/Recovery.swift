@@ -21,7 +21,7 @@ struct Recovery: Sendable {
             return byID ?? byName
         }
         try await services.db.write { [services] tx in
-            try outbox.mailToken(for: .recover, .recover, to: user, in: collection, tx)
+            try outbox.mailToken(.recover, to: user, in: collection, tx)
             try tx.audit(
                 .recoveryRequested,
                 by: Actor(id: nil, client: client),
