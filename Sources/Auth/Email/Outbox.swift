@@ -22,21 +22,28 @@ struct Outbox: Sendable {
         self.services = services
     }
 
-    /// Finds the account to mail, among the reads that precede a flow's transaction.
+    /// Mails a one-time token to the account that `find` finds, which whoever asks need not be the owner of.
     ///
-    /// Nil when there is none, when it may not be mailed, and when it was mailed too often: the flow then goes on with
-    /// nil, which does the same work.
-    func addressee(
-        of template: MailTemplate,
-        _ find: @escaping @Sendable (Transaction) throws -> User?
-    ) async throws -> User? {
+    /// When there is none, when it may not be mailed, and when it was mailed too often, the same work leads to nothing.
+    func request(
+        _ template: MailTemplate,
+        as event: AuditEvent,
+        in collection: Collection,
+        by actor: Actor,
+        to find: @escaping @Sendable (Transaction) throws -> User?
+    ) async throws {
         let now = services.clock.now()
         let nobody = UserID(at: now, random: services.random)
-        return try await services.db.read { tx in
+        let user = try await services.db.read { tx in
             let user = try find(tx)
             let since = now.advanced(bySeconds: -Self.floodSeconds)
             let count = try tx.countMails(of: template, to: user?.id ?? nobody, since: since)
             return user?.mailAddress != nil && count < Self.floodMax ? user : nil
+        }
+        try await services.db.write { [services] tx in
+            try mailToken(template, to: user, in: collection, tx)
+            let outcome: AuditOutcome = user == nil ? .failure : .success
+            try tx.audit(event, by: actor, on: user?.id, outcome: outcome, services)
         }
     }
 

@@ -11,12 +11,13 @@ struct EmailVerification: Sendable {
         let user = principal.user
         guard !user.isEmailVerified else { return false }
         guard user.mailAddress != nil else { throw AuthError(.forbidden, "This account has no email address.") }
-        let outbox = try await services.outbox()
-        let addressee = try await outbox.addressee(of: .verify) { tx in try tx.user(user.id) }
-        try await services.db.write { [services] tx in
-            try outbox.mailToken(.verify, to: addressee, in: principal.collection, tx)
-            try tx.audit(.emailVerificationRequested, by: principal.actor(from: client), on: user.id, services)
-        }
+        let actor = principal.actor(from: client)
+        try await services.outbox().request(
+            .verify,
+            as: .emailVerificationRequested,
+            in: principal.collection,
+            by: actor
+        ) { tx in try tx.user(user.id) }
         return true
     }
 

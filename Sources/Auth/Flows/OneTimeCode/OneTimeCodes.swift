@@ -9,18 +9,10 @@ struct OneTimeCodes: Sendable {
     ///
     /// The answer and the work are the same when there is none. Throws `mail_not_configured`.
     func request(_ email: EmailAddress, in collection: Collection, from client: Client) async throws {
-        let outbox = try await services.outbox()
         let name = SignInName(kind: .email, text: email.text)
-        let user = try await outbox.addressee(of: .otp) { tx in try tx.user(named: name, in: collection.id) }
-        try await services.db.write { [services] tx in
-            try outbox.mailToken(.otp, to: user, in: collection, tx)
-            try tx.audit(
-                .oneTimeCodeRequested,
-                by: Actor(id: nil, client: client),
-                on: user?.id,
-                outcome: user == nil ? .failure : .success,
-                services
-            )
+        let actor = Actor(id: nil, client: client)
+        try await services.outbox().request(.otp, as: .oneTimeCodeRequested, in: collection, by: actor) { tx in
+            try tx.user(named: name, in: collection.id)
         }
     }
 

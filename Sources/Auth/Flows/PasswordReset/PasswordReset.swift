@@ -12,18 +12,10 @@ struct PasswordReset: Sendable {
     ///
     /// The answer and the work are the same when there is none. Throws `mail_not_configured`.
     func request(_ email: EmailAddress, in collection: Collection, from client: Client) async throws {
-        let outbox = try await services.outbox()
         let name = SignInName(kind: .email, text: email.text)
-        let user = try await outbox.addressee(of: .reset) { tx in try tx.user(named: name, in: collection.id) }
-        try await services.db.write { [services] tx in
-            try outbox.mailToken(.reset, to: user, in: collection, tx)
-            try tx.audit(
-                .passwordResetRequested,
-                by: Actor(id: nil, client: client),
-                on: user?.id,
-                outcome: user == nil ? .failure : .success,
-                services
-            )
+        let actor = Actor(id: nil, client: client)
+        try await services.outbox().request(.reset, as: .passwordResetRequested, in: collection, by: actor) { tx in
+            try tx.user(named: name, in: collection.id)
         }
     }
 
