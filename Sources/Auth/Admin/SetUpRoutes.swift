@@ -32,11 +32,12 @@ struct SetUpRoutes: Sendable {
                 "/setup",
                 .open,
                 "The page behind the printed address",
+                isPage: true,
                 query: [.optional("token", .text)],
                 gives: .any
             ) { call in
                 if try await setUp.hasAdmin() { return .page(SetUpPage.done) }
-                return .page(SetUpPage.form(token: call.query["token"] ?? "", email: "", problems: []))
+                return .page(SetUpPage.form(token: call.query["token"] ?? "", email: "", problem: nil, invalid: []))
             },
             Route(
                 .post,
@@ -44,6 +45,7 @@ struct SetUpRoutes: Sendable {
                 .open,
                 "What the page sends",
                 limit: .auth,
+                isPage: true,
                 takes: Self.body,
                 isFormTypeAccepted: true,
                 gives: .any,
@@ -72,14 +74,14 @@ struct SetUpRoutes: Sendable {
         do {
             _ = try await createAdmin(call)
             return .page(SetUpPage.done)
+        } catch let error as AuthError where error.code == .alreadySetUp {
+            return Answer(status: error.code.status, content: .page(SetUpPage.done))
         } catch let error as AuthError where error.code.status < 500 {
-            let problems =
-                error.details.isEmpty
-                ? [error.code.text] : error.details.sorted { $0.key < $1.key }.map { "The \($0.key) \($0.value)." }
             let page = SetUpPage.form(
                 token: call.body["setup_token"]?.text ?? "",
                 email: call.body["email"]?.text ?? "",
-                problems: problems
+                problem: error.details.isEmpty ? error.code.text : error.sentence,
+                invalid: Set(error.details.keys)
             )
             return Answer(status: error.code.status, content: .page(page))
         }

@@ -114,6 +114,11 @@ extension AuthError.Code {
 }
 
 extension AuthError {
+    /// What is wrong with each field, for people.
+    var sentence: String {
+        details.sorted { $0.key < $1.key }.map { "The \($0.key) \($0.value)." }.joined(separator: " ")
+    }
+
     /// 422 with one message a field.
     static func validation(_ details: [String: String]) -> AuthError {
         AuthError(.validationFailed, details: details)

@@ -8,14 +8,15 @@ import OrderedCollections
 /// GET and HEAD change nothing: programs that scan mails follow links.
 struct LinkPage: Sendable {
     let template: MailTemplate
-    let feature: Feature?
-    let title: String
-    let lead: String
-    let button: String
-    let takesPassword: Bool
-    let another: Another
     /// What its token is good for.
     let purposes: [SingleUsePurpose]
+    var feature: Feature?
+    let title: String
+    /// What the click does; `{{email}}` is the address that it is about.
+    let lead: String
+    let button: String
+    var takesPassword = false
+    let another: Another
     let use: @Sendable (Click) async throws -> Done
 
     /// What the form sends.
@@ -36,8 +37,8 @@ struct LinkPage: Sendable {
 
     /// How to get another link.
     enum Another: Sendable {
-        /// By a form of this page.
-        case here(@Sendable (_ email: String, Collection, Client) async throws -> Void)
+        /// By a form of this page, with a sentence and the label of its field.
+        case here(lead: String, label: String, @Sendable (_ name: String, Collection, Client) async throws -> Void)
         /// Elsewhere; a sentence.
         case elsewhere(String)
     }
@@ -53,10 +54,9 @@ struct LinkPage: Sendable {
                 feature: feature,
                 isPage: true,
                 query: [.optional("token", .text), .optional("collection", .text)],
-                gives: .any
-            ) { call in
-                try await show(call)
-            },
+                gives: .any,
+                use: show
+            ),
             Route(
                 .post,
                 path,
@@ -76,121 +76,84 @@ struct LinkPage: Sendable {
         ]
     }
 
-    private func collection(_ name: String?, _ call: Call) async throws -> Collection {
-        let name = name.flatMap { $0.isEmpty ? nil : $0 } ?? FirstCollections.usersName
-        guard let collection = try await call.services.collections()[name] else {
-            throw AuthError(.notFound, "This link is incomplete. Open it as it stands in the mail.")
-        }
-        return collection
+    @Sendable private func show(_ call: Call) async throws -> Answer {
+        let view = try await view(call, collection: call.query["collection"])
+        let token = call.query["token"] ?? ""
+        if token.isEmpty, view.another.isHere { return .page(view.ask()) }
+        return try await form(token, view, call)
     }
 
-    private func show(_ call: Call) async throws -> Answer {
-        let token = call.query["token"] ?? ""
-        let collection = try await collection(call.query["collection"], call)
-        if token.isEmpty, case .here = another { return .page(render(.ask, collection)) }
-        guard let parsed = OneTimeToken(parsing: token),
-            try await call.services.holder(of: parsed, for: purposes, in: collection) != nil
-        else { return dead(collection) }
-        return .page(render(.form, collection, token: token))
+    /// The form for a token that is good, with what was wrong with what it sent; what else to do for another one.
+    private func form(_ text: String, _ view: LinkPageView, _ call: Call, problem: String? = nil) async throws -> Answer
+    {
+        guard let token = OneTimeToken(parsing: text) else {
+            return Answer(status: AuthError.Code.invalidOneTimeToken.status, content: .page(view.incomplete()))
+        }
+        guard let holder = try await call.services.holder(of: token, for: purposes, in: view.collection) else {
+            return Answer(status: AuthError.Code.invalidOneTimeToken.status, content: .page(view.dead()))
+        }
+        let email = template == .emailChange ? holder.grant.payload : holder.user.email
+        let page = view.form(
+            lead: lead,
+            button: button,
+            token: token,
+            email: email ?? "",
+            passwordCountMin: takesPassword ? try await PasswordPolicy(call.services.settings()).countMin : nil,
+            problem: problem
+        )
+        return Answer(status: problem == nil ? 200 : AuthError.Code.validationFailed.status, content: .page(page))
     }
 
     @Sendable private func submit(_ call: Call) async throws -> Answer {
         var fields = call.fields
-        let name = fields.optionalText("collection")
+        let view = try await view(call, collection: fields.optionalText("collection"))
         let token = fields.optionalText("token") ?? ""
-        let email = fields.optionalText("email", bytesMax: EmailAddress.bytesMax) ?? ""
-        let password = takesPassword && !token.isEmpty ? fields.secret("password") : Secret("")
-        let collection = try await collection(name, call)
+        if token.isEmpty, !fields.has("token"), case .here(_, _, let request) = another {
+            return try await ask(&fields, view, call, request)
+        }
+        let password = takesPassword ? fields.secret("password") : Secret("")
         do {
-            if token.isEmpty, case .here(let request) = another {
-                if email.isEmpty { fields.refuse("email", "is required") }
-                try fields.check()
-                try await request(email, collection, call.client)
-                return .page(render(.asked, collection))
-            }
+            guard OneTimeToken(parsing: token) != nil else { return try await form(token, view, call) }
             try fields.check()
-            let click = Click(token: token, password: password, collection: collection, client: call.client)
-            return .page(render(.done(try await use(click)), collection))
+            let click = Click(token: token, password: password, collection: view.collection, client: call.client)
+            return .page(view.done(try await use(click)))
         } catch let error as AuthError where error.code == .invalidOneTimeToken {
-            return dead(collection)
+            return try await form(token, view, call)
         } catch let error as AuthError where error.code == .validationFailed {
-            let problem = error.details.sorted { $0.key < $1.key }.map { "The \($0.key) \($0.value)." }
-                .joined(separator: " ")
-            let page = render(token.isEmpty ? .ask : .form, collection, token: token, problem: problem)
-            return Answer(status: error.code.status, content: .page(page))
+            return try await form(token, view, call, problem: error.sentence)
         }
     }
 
-    private func dead(_ collection: Collection) -> Answer {
-        let code = AuthError.Code.invalidOneTimeToken
-        return Answer(status: code.status, content: .page(render(.dead, collection)))
-    }
-
-    // MARK: The page
-
-    private enum State {
-        case form
-        case ask
-        case asked
-        case dead
-        case done(Done)
-    }
-
-    private func render(_ state: State, _ collection: Collection, token: String = "", problem: String? = nil) -> String
-    {
-        var values: [String: Any] = ["collection": collection.name, "token": token]
-        values["problem"] = problem
-        var heading = title
-        switch state {
-        case .form:
-            values["form"] = ["lead": lead, "button": button, "password": takesPassword] as [String: Any]
-        case .ask:
-            values["ask"] = true
-        case .asked:
-            heading = "Look into your mail"
-            values["text"] = "If there is an account with this address, a mail is on its way. Its link works once."
-        case .dead:
-            heading = "This link doesn't work any more"
-            values["alert"] = "It was used already, or it is too old, or a newer one has taken its place."
-            switch another {
-            case .here: values["ask"] = true
-            case .elsewhere(let sentence): values["text"] = sentence
-            }
-        case .done(let done):
-            heading = done.title
-            values["text"] = done.text
-            if let token = done.token { values["result"] = token.reveal() }
+    /// Mails another link to whom the form names.
+    private func ask(
+        _ fields: inout Fields,
+        _ view: LinkPageView,
+        _ call: Call,
+        _ request: (String, Collection, Client) async throws -> Void
+    ) async throws -> Answer {
+        let name = fields.text("email", bytesMax: EmailAddress.bytesMax)
+        do {
+            try fields.check()
+            try await request(name, view.collection, call.client)
+            return .page(view.asked())
+        } catch let error as AuthError where error.code == .validationFailed {
+            let typed = call.body["email"]?.text ?? ""
+            return Answer(
+                status: error.code.status,
+                content: .page(view.ask(name: typed, problem: error.sentence))
+            )
         }
-        values["heading"] = heading
-        return Page.html(title: heading, body: Self.body.render(values))
     }
 
-    private static let body = Page.template(
-        """
-        <h1>{{heading}}</h1>
-        {{#alert}}<p role="alert">{{alert}}</p>{{/alert}}
-        {{#text}}<p role="status">{{text}}</p>{{/text}}
-        {{#problem}}<p class="problem" role="alert" id="problem">{{problem}}</p>{{/problem}}
-        {{#form}}
-        <p>{{lead}}</p>
-        <form method="post">
-        <input type="hidden" name="token" value="{{token}}">
-        <input type="hidden" name="collection" value="{{collection}}">
-        {{#password}}<label for="password">New password</label>
-        <input id="password" name="password" type="password" autocomplete="new-password" required autofocus{{#problem}} aria-invalid="true" aria-describedby="problem"{{/problem}}>{{/password}}
-        <button>{{button}}</button>
-        </form>
-        {{/form}}
-        {{#ask}}
-        <form method="post">
-        <input type="hidden" name="collection" value="{{collection}}">
-        <label for="email">Your email address</label>
-        <input id="email" name="email" type="email" autocomplete="username" required autofocus{{#problem}} aria-invalid="true" aria-describedby="problem"{{/problem}}>
-        <button>Mail me a link</button>
-        </form>
-        {{/ask}}
-        {{#result}}<label for="result">Your session token</label>
-        <textarea id="result" rows="8" readonly>{{result}}</textarea>{{/result}}
-        """
-    )
+    private func view(_ call: Call, collection name: String?) async throws -> LinkPageView {
+        let name = name.flatMap { $0.isEmpty ? nil : $0 } ?? FirstCollections.usersName
+        guard let collection = try await call.services.collections()[name] else { throw AuthError(.notFound) }
+        return LinkPageView(title: title, another: another, collection: collection)
+    }
+}
+
+extension LinkPage.Another {
+    var isHere: Bool {
+        if case .here = self { true } else { false }
+    }
 }

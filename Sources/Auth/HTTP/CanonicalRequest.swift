@@ -4,7 +4,7 @@
 /// spelling of a path reaches another decision than its plain form.
 struct CanonicalRequest: Sendable {
     let segments: [String]
-    let query: [String: String]
+    private let queryText: Substring
 
     static let targetBytesMax = 8192
 
@@ -28,8 +28,13 @@ struct CanonicalRequest: Sendable {
         if segments.first == "users" { segments.insert("api", at: 0) }
         if segments.count > 1, segments[0] == "api", segments[1] == "v1" { segments.remove(at: 1) }
         self.segments = segments
-        query = try halves.count > 1 ? Self.pairs(halves[1]) : [:]
+        queryText = halves.count > 1 ? halves[1] : ""
     }
+
+    /// The query's pairs, read apart from the path, so that who can't be understood is answered as the route answers.
+    ///
+    /// Throws `malformed`.
+    func query() throws -> [String: String] { try Self.pairs(queryText) }
 
     var path: String { "/" + segments.joined(separator: "/") }
 

@@ -84,6 +84,7 @@ struct Responder: HTTPResponder {
             label = route.limit
             trail.route = route
         }
+        let query = try canonical.query()
         try limit(trail.client, as: label, settings)
         let (route, parameters) = try found(match)
         let collection = try await collection(parameters["col"])
@@ -105,7 +106,7 @@ struct Responder: HTTPResponder {
                 services: services,
                 route: route,
                 parameters: parameters,
-                query: canonical.query,
+                query: query,
                 client: trail.client,
                 collection: collection,
                 principal: principal,

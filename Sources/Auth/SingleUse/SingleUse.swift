@@ -115,15 +115,23 @@ struct OneTimeCode: Sendable {
     }
 }
 
+/// Whom a one-time token would serve.
+struct OneTimeHolder: Sendable {
+    let user: User
+    let grant: OneTimeGrant
+}
+
 extension Services {
     /// The user whom a redemption of the token would be for now; decides nothing.
     func holder(of token: OneTimeToken, for purposes: [SingleUsePurpose], in collection: Collection) async throws
-        -> User?
+        -> OneTimeHolder?
     {
         let now = clock.now()
         return try await db.read { tx in
-            guard let grant = try tx.liveOneTimeToken(token, for: purposes, at: now) else { return nil }
-            return try tx.activeUser(of: grant, in: collection)
+            guard let grant = try tx.liveOneTimeToken(token, for: purposes, at: now),
+                let user = try tx.activeUser(of: grant, in: collection)
+            else { return nil }
+            return OneTimeHolder(user: user, grant: grant)
         }
     }
 }

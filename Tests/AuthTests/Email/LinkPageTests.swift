@@ -74,7 +74,7 @@ import Testing
         let server = try await TestServer(.sqlite)
         let off = try await server.send(.get, "/auth/otp?token=x")
         #expect(off.status == 422)
-        #expect(off.text.contains("<h1>") && off.text.contains("is disabled"))
+        #expect(off.text.contains("<h1>") && off.text.contains("is switched off"))
         let type = try await server.send(.post, "/auth/reset", headers: [.contentType: "text/plain"], raw: [65])
         #expect(type.status == 415)
         #expect(type.text.contains("<h1>"))

@@ -27,13 +27,11 @@ struct EmailChangeRoutes: Sendable {
     private var page: LinkPage {
         LinkPage(
             template: .emailChange,
-            feature: nil,
-            title: "Confirm your new email address",
-            lead: "From now on you sign in with this address, and mails go there.",
-            button: "Use this address",
-            takesPassword: false,
-            another: .elsewhere("Sign in where you use your account, and change the address again."),
             purposes: [.emailChange],
+            title: "Confirm your new email address",
+            lead: "From now on you sign in with <strong>{{email}}</strong>, and mails go there.",
+            button: "Use this address",
+            another: .elsewhere("Sign in where you use your account, and change the address again."),
             use: { click in
                 let email = try await emailChange.confirm(click.token, in: click.collection, from: click.client)
                 return .init(title: "Your address is changed", text: "It is \(email) now. You can close this page.")

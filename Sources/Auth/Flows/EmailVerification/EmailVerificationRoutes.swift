@@ -39,13 +39,11 @@ struct EmailVerificationRoutes: Sendable {
     private var page: LinkPage {
         LinkPage(
             template: .verify,
-            feature: nil,
-            title: "Confirm your email address",
-            lead: "Confirm that you read mail at this address.",
-            button: "Confirm my address",
-            takesPassword: false,
-            another: .elsewhere("Sign in where you use your account, and ask for another mail."),
             purposes: [.verify],
+            title: "Confirm your email address",
+            lead: "Confirm that you read mail at <strong>{{email}}</strong>.",
+            button: "Confirm my address",
+            another: .elsewhere("Sign in where you use your account, and ask for another mail."),
             use: { click in
                 try await verification.verify(click.token, in: click.collection, from: click.client)
                 return .init(title: "Your address is confirmed", text: "You can close this page.")

@@ -62,23 +62,25 @@ struct OneTimeCodeRoutes: Sendable {
     private var page: LinkPage {
         LinkPage(
             template: .otp,
+            purposes: [.otp],
             feature: .otp,
             title: "Sign in",
-            lead: "Sign in to your account with this link. It works once.",
+            lead: "Sign in as <strong>{{email}}</strong>.",
             button: "Sign in",
-            takesPassword: false,
-            another: .here { email, collection, client in
+            another: .here(
+                lead: "We mail you a link that signs you in.",
+                label: "Your email address"
+            ) { email, collection, client in
                 guard let email = EmailAddress(parsing: email) else {
                     throw AuthError.validation(["email": "must be a valid email address"])
                 }
                 try await codes.request(email, in: collection, from: client)
             },
-            purposes: [.otp],
             use: { click in
                 let signIn = try await codes.signIn(token: click.token, in: click.collection, from: click.client)
                 return .init(
                     title: "You are signed in",
-                    text: "An application's own page would go on from here. This is your session's token:",
+                    text: "An application's own page would go on from here, with this token.",
                     token: signIn.token
                 )
             }

@@ -23,7 +23,7 @@ struct OneTimeCodes: Sendable {
     func signIn(token: String, in collection: Collection, from client: Client) async throws -> SignIn {
         let now = services.clock.now()
         guard let token = OneTimeToken(parsing: token),
-            let user = try await services.holder(of: token, for: [.otp], in: collection)
+            let user = try await services.holder(of: token, for: [.otp], in: collection)?.user
         else { throw AuthError(.invalidOneTimeToken) }
         let account = Lockout.Account(user: user.id, name: nil, collection: collection.id)
         return try await begin(user.id, account, in: collection, from: client) { tx in

@@ -34,7 +34,7 @@ struct PasswordReset: Sendable {
         else {
             throw AuthError(.invalidOneTimeToken)
         }
-        let hash = try await passwords.hash(password, email: holder.email)
+        let hash = try await passwords.hash(password, email: holder.user.email)
         let outbox = try await services.outboxIfOn()
         let secretID = Identifier<PasswordHash>(at: now, random: services.random)
         try await services.db.write { [services] tx in

@@ -44,18 +44,20 @@ struct PasswordResetRoutes: Sendable {
     private var page: LinkPage {
         LinkPage(
             template: .reset,
-            feature: nil,
+            purposes: PasswordReset.purposes,
             title: "Set a new password",
             lead: "Choose a new password. Every device that is signed in will be signed out.",
             button: "Set password",
             takesPassword: true,
-            another: .here { email, collection, client in
+            another: .here(
+                lead: "We mail you a link that sets a new password.",
+                label: "Your email address"
+            ) { email, collection, client in
                 guard let email = EmailAddress(parsing: email) else {
                     throw AuthError.validation(["email": "must be a valid email address"])
                 }
                 try await reset.request(email, in: collection, from: client)
             },
-            purposes: PasswordReset.purposes,
             use: { click in
                 try await reset.confirm(click.token, click.password, in: click.collection, from: click.client)
                 return .init(title: "Your password is set", text: "Sign in with it. You can close this page.")

@@ -31,15 +31,17 @@ struct RecoveryRoutes: Sendable {
     private var page: LinkPage {
         LinkPage(
             template: .recover,
-            feature: nil,
+            purposes: PasswordReset.purposes,
             title: "Recover your account",
             lead: "Choose a new password. Every device that is signed in will be signed out.",
             button: "Set password",
             takesPassword: true,
-            another: .here { email, collection, client in
-                try await recovery.request(email, in: collection, from: client)
+            another: .here(
+                lead: "We mail you a link with which you get back into your account.",
+                label: "Your email address or username"
+            ) { name, collection, client in
+                try await recovery.request(name, in: collection, from: client)
             },
-            purposes: PasswordReset.purposes,
             use: { click in
                 try await reset.confirm(click.token, click.password, in: click.collection, from: click.client)
                 return .init(title: "Your account is yours again", text: "Sign in with the new password.")
