@@ -27,6 +27,7 @@ test: ## Install what is missing, then run every suite
 	scripts/with-postgres swift test --skip-build --disable-xctest
 	.venv/bin/pytest Tests/CLI --engine sqlite
 	scripts/with-postgres .venv/bin/pytest Tests/CLI --engine postgres
+	.venv/bin/pytest Tests/Browser
 
 bench: ## Measure a release build under load
 	@scripts/setup --tests --bench

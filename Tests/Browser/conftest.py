@@ -22,11 +22,10 @@ cli = sys.modules["cli"] = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(cli)
 
 from cli import (  # noqa: E402, F401: hooks and fixtures count by being here
-    ADMIN,
     PASSWORD,
-    Launcher,
     Reply,
     Server,
+    eventually,
     fresh_email,
     launch,
     launch_for_module,

@@ -10,7 +10,7 @@ import re
 import ssl
 import subprocess
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from email.message import EmailMessage
 from pathlib import Path
@@ -92,7 +92,7 @@ class Certificate:
         made = cls(directory / "smtp.pem", directory / "smtp.key")
         options = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"]
         name = ["-subj", "/CN=mail.example.org", "-addext", "subjectAltName=IP:127.0.0.1"]
-        files = ["-keyout", made.key, "-out", made.certificate]
+        files = ["-keyout", str(made.key), "-out", str(made.certificate)]
         subprocess.run(["openssl", "req", "-x509", *options, *name, *files], check=True, capture_output=True)
         return made
 
@@ -245,8 +245,7 @@ class Mailbox:
             self._mails.append(mail)
         if self.mood.silences > 0:
             self.mood.silences -= 1
-            assert server.transport
-            server.transport.abort()
+            _hang_up(server)
         return "250 OK"
 
     def _note_connection(self) -> None:
@@ -259,13 +258,13 @@ class _Protocol(SMTP):
 
     async def smtp_DATA(self, arg: str) -> None:
         mood = self.event_handler.mood
-        if mood.drops <= 0:
-            return await super().smtp_DATA(arg)
-        mood.drops -= 1
-        await self.push("354 Go on")
-        await self._reader.readline()
-        assert self.transport
-        self.transport.close()
+        if mood.drops > 0:
+            mood.drops -= 1
+            await self.push("354 Go on")
+            await self._reader.readline()
+            _hang_up(self)
+        else:
+            await super().smtp_DATA(arg)
 
 
 class _Controller(Controller):
@@ -285,12 +284,16 @@ class _Controller(Controller):
 
         async def close() -> None:
             for connection in self._connections:
-                if connection.transport:
-                    connection.transport.abort()
+                _hang_up(connection)
             while any(connection.transport for connection in self._connections):
                 await asyncio.sleep(0.01)
 
         asyncio.run_coroutine_threadsafe(close(), self.loop).result(DELIVERY_SECONDS_MAX)
+
+
+def _hang_up(server: SMTP) -> None:
+    if isinstance(server.transport, asyncio.WriteTransport):
+        server.transport.abort()
 
 
 def _is_encrypted(server: SMTP) -> bool:
@@ -300,12 +303,12 @@ def _is_encrypted(server: SMTP) -> bool:
 # What tests do with it
 
 
-def change_settings(server: Server, changes: dict[str, str | None]) -> None:
+def change_settings(server: Server, changes: Mapping[str, str | None]) -> None:
     server.call("PATCH", "/api/admin/settings", changes, server.admin).accepted()
 
 
 @contextlib.contextmanager
-def changed_settings(server: Server, changes: dict[str, str | None]) -> Iterator[None]:
+def changed_settings(server: Server, changes: Mapping[str, str | None]) -> Iterator[None]:
     """With these settings, and afterwards with those before."""
     before = server.call("GET", "/api/admin/settings", token=server.admin).data
     change_settings(server, changes)
@@ -315,20 +318,16 @@ def changed_settings(server: Server, changes: dict[str, str | None]) -> Iterator
         change_settings(server, {key: before[key] for key in changes})
 
 
-def outbox(server: Server, to: str | None = None) -> list[dict[str, Any]]:
+def outbox(server: Server, to: str | None = None, state: str = "") -> list[dict[str, Any]]:
     """What admins see of the mails, to one address or to all, newest first."""
-    rows = server.call("GET", "/api/admin/outbox?perPage=500", token=server.admin).data
+    query = f"perPage=500&state={state}" if state else "perPage=500"
+    rows = server.call("GET", f"/api/admin/outbox?{query}", token=server.admin).data
     return [row for row in rows if to in (None, row["to"])]
 
 
-def settled(server: Server, within: float = DELIVERY_SECONDS_MAX) -> list[dict[str, Any]]:
-    """The outbox, as soon as nothing waits in it: from then on no mail is sent a second time."""
-
-    def rows() -> list[dict[str, Any]]:
-        found = outbox(server)
-        return found if all(row["state"] != "pending" for row in found) else []
-
-    return eventually(rows, within)
+def settled(server: Server, within: float = DELIVERY_SECONDS_MAX) -> None:
+    """Returns when nothing waits in the outbox: from then on no mail is sent a second time."""
+    eventually(lambda: outbox(server) and not outbox(server, state="pending"), within)
 
 
 def assert_sent_once(server: Server, mailbox: Mailbox, to: str, within: float = DELIVERY_SECONDS_MAX) -> Mail:
