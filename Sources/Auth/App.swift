@@ -46,7 +46,7 @@ package struct App: Sendable {
             CollectionRoutes(collections: Collections(services: services)).routes,
             UserRoutes(accounts: accounts).routes,
             SettingsRoutes(changes: settingsChanges).routes,
-            MailRoutes(desk: MailDesk(services: services)).routes,
+            MailRoutes(desk: MailDesk(services: services, readiness: readiness)).routes,
             HealthRoutes(services: services, readiness: readiness).routes,
             extraRoutes,
         ]

@@ -19,30 +19,35 @@ static inline CURLcode lk_curl_set_mime(CURL *curl, curl_mime *mime) {
     return curl_easy_setopt(curl, CURLOPT_MIMEPOST, mime);
 }
 
-// The last line that the server said, without its line end; longer ones are cut off.
-struct lk_curl_reply {
+// A refusal by the server: its last reply of 4xx or 5xx, without the line end, longer ones cut off.
+struct lk_smtp_refusal {
     char text[512];
+    // Whether it answers RCPT, DATA or the mail itself, and not the connection, the sign-in or the sender.
+    int is_about_mail;
+    // The command that was sent last, its first four letters.
+    char command[4];
 };
 
-static size_t lk_curl_note_reply(char *line, size_t size, size_t count, void *reply) {
-    char *text = ((struct lk_curl_reply *)reply)->text;
-    size_t length = size * count;
+// What libcurl tells as it goes: commands on their way out, replies on their way in.
+static int lk_smtp_note(CURL *curl, curl_infotype type, char *line, size_t length, void *context) {
+    struct lk_smtp_refusal *refusal = (struct lk_smtp_refusal *)context;
+    (void)curl;
+    if (type == CURLINFO_HEADER_OUT && length >= 4) memcpy(refusal->command, line, 4);
+    if (type != CURLINFO_HEADER_IN || length < 3 || (line[0] != '4' && line[0] != '5')) return 0;
+    // QUIT follows a refusal; what it is answered says nothing.
+    if (memcmp(refusal->command, "QUIT", 4) == 0) return 0;
+    refusal->is_about_mail = memcmp(refusal->command, "RCPT", 4) == 0 || memcmp(refusal->command, "DATA", 4) == 0;
     while (length > 0 && (line[length - 1] == '\n' || line[length - 1] == '\r')) length--;
-    if (length > sizeof ((struct lk_curl_reply *)reply)->text - 1) length = sizeof ((struct lk_curl_reply *)reply)->text - 1;
-    memcpy(text, line, length);
-    text[length] = 0;
-    return size * count;
+    if (length > sizeof refusal->text - 1) length = sizeof refusal->text - 1;
+    memcpy(refusal->text, line, length);
+    refusal->text[length] = 0;
+    return 0;
 }
 
-// Keeps in `reply` what the server says; `error` holds CURL_ERROR_SIZE bytes. Both must outlive the handle.
-static inline void lk_curl_listen(CURL *curl, struct lk_curl_reply *reply, char *error) {
-    curl_easy_setopt(curl, CURLOPT_HEADERFUNCTION, lk_curl_note_reply);
-    curl_easy_setopt(curl, CURLOPT_HEADERDATA, reply);
+// Notes refusals in `refusal`, and libcurl's own words in `error` of CURL_ERROR_SIZE bytes. Both must outlive the transfer.
+static inline void lk_smtp_listen(CURL *curl, struct lk_smtp_refusal *refusal, char *error) {
+    curl_easy_setopt(curl, CURLOPT_VERBOSE, 1L);
+    curl_easy_setopt(curl, CURLOPT_DEBUGFUNCTION, lk_smtp_note);
+    curl_easy_setopt(curl, CURLOPT_DEBUGDATA, refusal);
     curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, error);
-}
-
-static inline long lk_curl_response_code(CURL *curl) {
-    long code = 0;
-    curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &code);
-    return code;
 }

@@ -38,9 +38,12 @@ struct User: Sendable {
         "tokens_valid_after", "groups", "permissions", "created_at", "updated_at", "last_login_at", "pending_email",
     ]
 
-    /// Where mails to the account go; nil where none may: to system users, guests, and those who can't sign in.
-    var mailAddress: String? {
-        kind == .human && status == .active && !isAnonymous ? email : nil
+    /// Where mails to the account go, its own address unless another is given.
+    ///
+    /// Nil where none may: to system users, guests, and those who can't sign in.
+    func addressee(at address: String? = nil) -> Addressee? {
+        guard kind == .human, status == .active, !isAnonymous, let email else { return nil }
+        return Addressee(id: id, email: address ?? email)
     }
 
     /// The record as clients see it.

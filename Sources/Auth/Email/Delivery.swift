@@ -18,8 +18,8 @@ struct Delivery: Service {
     /// which one could tell that there was something to deliver.
     static let gatherMilliseconds = 100
     static let tickSeconds = 2
-    /// Longer than a mail can take.
-    static let claimSeconds = 60
+    /// Longer than a mail can take: ``SMTPConnection/transferMilliseconds``.
+    static let claimSeconds = 40
     /// A mail that the server keeps refusing is given up after so many tries, some twenty minutes.
     static let refusalsMax = 8
     /// Between two probes while nothing gets through.
@@ -102,13 +102,13 @@ struct Delivery: Service {
         for mail in due {
             if mail.expiresAt <= now {
                 try await services.db.write { tx in
-                    try tx.settleMail(mail.id, as: .expired, error: mail.lastError, at: now)
+                    try tx.settleMail(mail, as: .expired, error: mail.lastError, at: now)
                 }
                 continue
             }
             let until = now.advanced(bySeconds: Self.claimSeconds)
-            if try await services.db.write({ tx in try tx.claimMail(mail, until: until) }) {
-                return (mail, server, settings)
+            if let claimed = try await services.db.write({ tx in try tx.claimMail(mail, until: until) }) {
+                return (claimed, server, settings)
             }
         }
         // Nothing, or all of these were taken meanwhile: then others may be left.
@@ -151,18 +151,18 @@ struct Delivery: Service {
         let now = services.clock.now()
         guard let failure else {
             outage.end()
-            try await services.db.write { tx in try tx.settleMail(mail.id, as: .sent, error: nil, at: now) }
+            try await services.db.write { tx in try tx.settleMail(mail, as: .sent, error: nil, at: now) }
             return
         }
-        let tries = mail.attempts + 1
+        let tries = mail.attempts
         if failure.isRefusal && tries >= Self.refusalsMax {
             try await services.db.write { tx in
-                try tx.settleMail(mail.id, as: .failed, error: failure.description, at: now)
+                try tx.settleMail(mail, as: .failed, error: failure.description, at: now)
             }
         } else {
             let seconds = failure.isOutage ? outage.begin(at: now) : Self.waitSeconds(afterTries: tries)
             try await services.db.write { tx in
-                try tx.postponeMail(mail.id, until: now.advanced(bySeconds: seconds), error: failure.description)
+                try tx.postponeMail(mail, until: now.advanced(bySeconds: seconds), error: failure.description)
             }
         }
         services.logger.warning(
@@ -189,8 +189,11 @@ private final class Outage: Sendable {
     }
 
     /// Tells after how many seconds to look again: 1, 2, 4, … up to ``Delivery/probeSecondsMax``.
+    ///
+    /// Failures of several connections at once are one.
     func begin(at now: Timestamp) -> Int {
         state.withLock { state in
+            if let until = state.until, until > now { return max(1, Int(until.seconds(since: now))) }
             let seconds = min(Delivery.probeSecondsMax, 1 << min(state.failures, 10))
             state = (state.failures + 1, now.advanced(bySeconds: seconds))
             return seconds

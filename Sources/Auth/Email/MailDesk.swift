@@ -8,6 +8,7 @@ struct MailDesk: Sendable {
     private static let lookMilliseconds = 100
 
     let services: Services
+    let readiness: Readiness
 
     /// Newest first, without what they say.
     func outbox(_ state: OutboxMail.State?, page: Paging) async throws -> PageOf<OutboxMail> {
@@ -67,6 +68,9 @@ struct MailDesk: Sendable {
         let deadline = ContinuousClock.now + .seconds(seconds)
         while true {
             if let mail = try await inbox(wanted, limit: 1).first { return mail }
+            if readiness.isDraining {
+                throw AuthError(.unavailable, "The server is being stopped.", retryAfterSeconds: 1)
+            }
             guard ContinuousClock.now < deadline else {
                 throw AuthError(.notFound, "No such mail came within \(seconds) seconds.")
             }

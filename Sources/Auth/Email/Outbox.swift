@@ -22,39 +22,38 @@ struct Outbox: Sendable {
         self.services = services
     }
 
-    /// Mails a one-time token to the account that `find` finds, which whoever asks need not be the owner of.
+    /// Mails a one-time token to whoever has this name, which whoever asks need not be.
     ///
-    /// When there is none, when it may not be mailed, and when it was mailed too often, the same work leads to nothing.
+    /// When nobody has it, when they may not be mailed, and when they were mailed too often, the same work leads to
+    /// nothing.
     func request(
         _ template: MailTemplate,
         as event: AuditEvent,
+        to name: AccountName,
         in collection: Collection,
-        by actor: Actor,
-        to find: @escaping @Sendable (Transaction) throws -> User?
+        by actor: Actor
     ) async throws {
         let now = services.clock.now()
         let nobody = UserID(at: now, random: services.random)
-        let user = try await services.db.read { tx in
-            let user = try find(tx)
-            let since = now.advanced(bySeconds: -Self.floodSeconds)
-            let count = try tx.countMails(of: template, to: user?.id ?? nobody, since: since)
-            return user?.mailAddress != nil && count < Self.floodMax ? user : nil
+        let since = now.advanced(bySeconds: -Self.floodSeconds)
+        let (found, count) = try await services.db.read { tx in
+            try tx.addressee(name, in: collection.id, orCountFor: nobody, of: template, since: since)
         }
+        let addressee = count < Self.floodMax ? found : nil
         try await services.db.write { [services] tx in
-            try mailToken(template, to: user, in: collection, tx)
-            let outcome: AuditOutcome = user == nil ? .failure : .success
-            try tx.audit(event, by: actor, on: user?.id, outcome: outcome, services)
+            try mailToken(template, to: addressee, in: collection, tx)
+            let outcome: AuditOutcome = addressee == nil ? .failure : .success
+            try tx.audit(event, by: actor, on: addressee?.id, outcome: outcome, services)
         }
     }
 
     /// Mails a new one-time token, and a code where its purpose has one; the account's earlier ones of this purpose die.
     ///
-    /// `address` is the account's own unless another is given; `payload` is kept with the token. Without a user, the
-    /// same statements leave a token that nobody knows and a mail that nobody gets.
+    /// `payload` is kept with the token. Without an addressee, the same statements leave a token that nobody knows and a
+    /// mail that nobody gets.
     func mailToken(
         _ template: MailTemplate,
-        to user: User?,
-        at address: String? = nil,
+        to addressee: Addressee?,
         in collection: Collection,
         payload: String? = nil,
         _ tx: Transaction
@@ -63,13 +62,13 @@ struct Outbox: Sendable {
         let now = services.clock.now()
         let token = OneTimeToken(random: services.random)
         let code = purpose.hasCode ? OneTimeCode(random: services.random) : nil
-        let subject: OneTimeSubject = user.map { .user($0.id) } ?? .nobody(UserID(at: now, random: services.random))
+        let subject: OneTimeSubject =
+            addressee.map { .user($0.id) } ?? .nobody(UserID(at: now, random: services.random))
         let digest = code?.digest(purpose, of: subject, by: services.sealingKey)
         try tx.issueOneTimeToken(token, code: digest, for: purpose, of: subject, payload: payload, at: now)
         var values = ["token": token.text]
         values["code"] = code?.text
-        let recipient = address ?? user?.mailAddress
-        try post(template, values, to: recipient, user, collection, seconds: purpose.lifetimeSeconds, now, tx)
+        try post(template, values, to: addressee, collection, seconds: purpose.lifetimeSeconds, now, tx)
     }
 
     /// Tells the owner of an account what happened to it, at the address that it has, or at a former one.
@@ -77,25 +76,24 @@ struct Outbox: Sendable {
     /// Nothing for accounts that get no mail.
     func notify(
         _ user: User,
-        at address: String? = nil,
+        at former: String? = nil,
         of notice: Notice,
         in collection: Collection,
         from client: Client,
         _ tx: Transaction
     ) throws {
-        guard let recipient = user.mailAddress.flatMap({ address ?? $0 }) else { return }
+        guard let addressee = user.addressee(at: former) else { return }
         let now = services.clock.now()
         let values = [
             "event": notice.event, "explanation": notice.explanation, "time": now.rfc3339, "address": client.address,
         ]
-        try post(.notice, values, to: recipient, user, collection, seconds: Self.lifetimeSeconds, now, tx)
+        try post(.notice, values, to: addressee, collection, seconds: Self.lifetimeSeconds, now, tx)
     }
 
     private func post(
         _ template: MailTemplate,
         _ values: [String: String],
-        to recipient: String?,
-        _ user: User?,
+        to addressee: Addressee?,
         _ collection: Collection,
         seconds: Int,
         _ now: Timestamp,
@@ -107,11 +105,11 @@ struct Outbox: Sendable {
         try tx.insertMail(
             OutboxMail(
                 id: id,
-                state: recipient == nil ? .void : state,
+                state: addressee == nil ? .void : state,
                 template: template,
                 collection: collection.name,
-                userID: user?.id,
-                recipient: recipient ?? "",
+                userID: addressee?.id,
+                recipient: addressee?.email ?? "",
                 content: try services.sealingKey.seal(content, place: OutboxMail.place(id), random: services.random),
                 attempts: 0,
                 nextAttemptAt: now,
@@ -140,11 +138,39 @@ extension Services {
     }
 }
 
+/// An account that may be mailed, as far as a mail needs it.
+struct Addressee: Sendable {
+    let id: UserID
+    let email: String
+}
+
+/// By what somebody names an account: whichever of these fits.
+struct AccountName: Sendable {
+    var id: UserID?
+    var emailFolded: String?
+    var usernameFolded: String?
+
+    static func email(_ email: EmailAddress) -> AccountName { AccountName(emailFolded: email.folded) }
+
+    static func id(_ id: UserID) -> AccountName { AccountName(id: id) }
+
+    /// An id, a username or an email.
+    static func any(_ text: String) -> AccountName {
+        AccountName(
+            id: UserID(rawValue: text),
+            emailFolded: EmailAddress(parsing: text)?.folded,
+            usernameFolded: Username(parsing: text)?.folded
+        )
+    }
+}
+
 /// A row of the outbox.
 struct OutboxMail: Sendable {
     enum State: String, Sendable, SQLConvertible, CaseIterable {
         /// To be delivered.
         case pending
+        /// Being delivered; to be tried again when its deliverer doesn't tell what became of it.
+        case sending
         case sent
         /// Given up: the server refused it again and again.
         case failed

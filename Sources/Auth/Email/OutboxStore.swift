@@ -13,57 +13,80 @@ extension Transaction {
         )
     }
 
-    /// How many of a kind an account was sent since then.
-    func countMails(of template: MailTemplate, to user: UserID, since time: Timestamp) throws -> Int {
-        try one(
+    /// The account with a name, if it may be mailed as ``User/addressee(at:)`` has it, and how many mails of a kind it
+    /// got since then.
+    ///
+    /// One statement and one row, whether or not there is such an account: the work is the same. `nobody` is an id that
+    /// no account has.
+    func addressee(
+        _ name: AccountName,
+        in collection: CollectionID,
+        orCountFor nobody: UserID,
+        of template: MailTemplate,
+        since time: Timestamp
+    ) throws -> (Addressee?, count: Int) {
+        let row = try one(
             """
-            SELECT count(*) AS count FROM outbox
-            WHERE user_id = \(user) AND created_at > \(time) AND template = \(template)
+            SELECT found.id AS id, found.email AS email,
+                (SELECT count(*) FROM outbox WHERE user_id = coalesce(found.id, \(nobody)) AND created_at > \(time)
+                    AND template = \(template)) AS count
+            FROM (SELECT coalesce(
+                (SELECT id FROM users WHERE id = \(name.id) AND collection_id = \(collection)),
+                (SELECT id FROM users WHERE collection_id = \(collection) AND email_folded = \(name.emailFolded)),
+                (SELECT id FROM users WHERE collection_id = \(collection) AND username_folded = \(name.usernameFolded)),
+                \(nobody)) AS id) AS named
+            LEFT JOIN users AS found ON found.id = named.id AND found.kind = 'human' AND found.status = 'active'
+                AND found.anonymous = \(false) AND found.email IS NOT NULL
             """
-        )?.get("count") ?? 0
+        )
+        guard let row else { return (nil, 0) }
+        let id = try row.get("id", as: UserID?.self)
+        let email = try row.get("email", as: String?.self)
+        return (id.map { Addressee(id: $0, email: email ?? "") }, try row.get("count"))
     }
 
     /// Those that wait longest for a try, if any is due.
     func dueMails(at now: Timestamp, limit: Int) throws -> [OutboxMail] {
         try all(
             """
-            SELECT * FROM outbox WHERE state = 'pending' AND next_attempt_at <= \(now)
+            SELECT * FROM outbox WHERE state IN ('pending', 'sending') AND next_attempt_at <= \(now)
             ORDER BY next_attempt_at, id LIMIT \(limit)
             """
         ).map(OutboxMail.init)
     }
 
-    /// Reserves a try for one deliverer until then; false when another was faster.
-    func claimMail(_ mail: OutboxMail, until time: Timestamp) throws -> Bool {
-        try execute(
+    /// Reserves a try for one deliverer until then, and gives the mail as it is then; nil when another was faster.
+    func claimMail(_ mail: OutboxMail, until time: Timestamp) throws -> OutboxMail? {
+        try one(
             """
-            UPDATE outbox SET attempts = attempts + 1, next_attempt_at = \(time)
-            WHERE id = \(mail.id) AND state = 'pending' AND attempts = \(mail.attempts)
-                AND next_attempt_at = \(mail.nextAttemptAt)
+            UPDATE outbox SET state = 'sending', attempts = attempts + 1, next_attempt_at = \(time)
+            WHERE id = \(mail.id) AND state = \(mail.state) AND attempts = \(mail.attempts)
+            RETURNING *
             """
-        ) == 1
+        ).map(OutboxMail.init)
     }
 
-    /// Ends a mail's wait and erases what it said.
-    func settleMail(_ id: Identifier<OutboxMail>, as state: OutboxMail.State, error: String?, at now: Timestamp) throws
-    {
+    /// Ends a mail's wait and erases what it said; nothing when it was taken up by another since.
+    func settleMail(_ mail: OutboxMail, as state: OutboxMail.State, error: String?, at now: Timestamp) throws {
         try execute(
             """
             UPDATE outbox SET state = \(state), content = NULL, last_error = \(error), settled_at = \(now)
-            WHERE id = \(id) AND state = 'pending'
+            WHERE id = \(mail.id) AND state = \(mail.state) AND attempts = \(mail.attempts)
             """
         )
     }
 
-    func postponeMail(_ id: Identifier<OutboxMail>, until time: Timestamp, error: String) throws {
+    /// Lets a claimed mail wait; nothing when it was taken up by another since.
+    func postponeMail(_ mail: OutboxMail, until time: Timestamp, error: String) throws {
         try execute(
             """
-            UPDATE outbox SET next_attempt_at = \(time), last_error = \(error) WHERE id = \(id) AND state = 'pending'
+            UPDATE outbox SET state = 'pending', next_attempt_at = \(time), last_error = \(error)
+            WHERE id = \(mail.id) AND state = 'sending' AND attempts = \(mail.attempts)
             """
         )
     }
 
-    /// After the way out has changed: what waits is tried at once, and the development inbox is over when there is one.
+    /// After the way out has changed: what waits, and is not on its way, is tried at once, and the development inbox is over when there is one.
     func redirectMails(isTransportSet: Bool, at now: Timestamp) throws {
         announce(Topic.outbox)
         try execute("UPDATE outbox SET next_attempt_at = \(now) WHERE state = 'pending'")
@@ -107,7 +130,7 @@ extension Transaction {
         try execute(
             """
             UPDATE outbox SET state = 'expired', content = NULL, settled_at = \(now)
-            WHERE state = 'pending' AND expires_at <= \(now)
+            WHERE state IN ('pending', 'sending') AND expires_at <= \(now) AND next_attempt_at <= \(now)
             """
         )
         try execute(

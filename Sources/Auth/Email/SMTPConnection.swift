@@ -57,9 +57,9 @@ actor SMTPConnection {
         curl_easy_reset(curl)
         try withUnsafeTemporaryAllocation(of: CChar.self, capacity: Int(CURL_ERROR_SIZE)) { error in
             error.initialize(repeating: 0)
-            var reply = lk_curl_reply()
-            try withUnsafeMutablePointer(to: &reply) { reply in
-                lk_curl_listen(curl, reply, error.baseAddress)
+            var refusal = lk_smtp_refusal()
+            try withUnsafeMutablePointer(to: &refusal) { refusal in
+                lk_smtp_listen(curl, refusal, error.baseAddress)
                 let headers = Self.list(self.headers(message, server))
                 let recipients = Self.list([message.recipient])
                 let mime = Self.mime(message.content, curl)
@@ -76,8 +76,13 @@ actor SMTPConnection {
                 _ = lk_curl_set_mime(curl, mime)
                 let outcome = curl_easy_perform(curl)
                 guard outcome != CURLE_OK else { return }
-                let said = withUnsafeBytes(of: &reply.pointee.text) { Self.text($0) }
-                throw Self.failure(outcome, lk_curl_response_code(curl), said: said, UnsafeRawBufferPointer(error))
+                let reply = withUnsafeBytes(of: &refusal.pointee.text) { Self.text($0) }
+                throw Self.failure(
+                    outcome,
+                    reply: reply,
+                    isAboutMail: refusal.pointee.is_about_mail != 0,
+                    UnsafeRawBufferPointer(error)
+                )
             }
         }
     }
@@ -133,19 +138,17 @@ actor SMTPConnection {
         return mime
     }
 
-    private static func failure(_ outcome: CURLcode, _ reply: Int, said: String, _ error: UnsafeRawBufferPointer)
+    private static func failure(_ outcome: CURLcode, reply: String, isAboutMail: Bool, _ error: UnsafeRawBufferPointer)
         -> SMTPFailure
     {
-        let isAboutThisMail =
-            outcome == CURLE_SEND_ERROR || outcome == CURLE_WEIRD_SERVER_REPLY || outcome == CURLE_RECV_ERROR
         let own = Self.text(error)
         let cause = own.isEmpty ? String(cString: curl_easy_strerror(outcome)) : own
-        let isReply = (400..<600).contains(reply)
+        // 421: the server is about to close, whatever it was asked.
+        let isAboutMail = isAboutMail && !reply.hasPrefix("421")
         return SMTPFailure(
-            description: isReply && !said.isEmpty ? "\(cause) (the server said: \(said))" : cause,
-            // 421: the server is about to close; 530 to 538: it wants another sign-in.
-            isOutage: !isAboutThisMail || !isReply || reply == 421 || (530..<540).contains(reply),
-            isRefusal: isAboutThisMail && (500..<600).contains(reply) && !(530..<540).contains(reply)
+            description: reply.isEmpty ? cause : "\(cause) (the server said: \(reply))",
+            isOutage: !isAboutMail,
+            isRefusal: isAboutMail && reply.hasPrefix("5")
         )
     }
 

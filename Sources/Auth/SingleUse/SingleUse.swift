@@ -81,6 +81,14 @@ struct OneTimeToken: Sendable {
     var digest: Digest { Digest(of: text) }
 }
 
+/// What became of a code that was sent.
+enum OneTimeCodeOutcome: Sendable {
+    case redeemed
+    case wrong
+    /// It was the right one, and was used before.
+    case spent
+}
+
 /// Six random digits, for people who read a mail on one device and sign in on another.
 struct OneTimeCode: Sendable {
     static let digitCount = 6

@@ -69,20 +69,25 @@ extension Transaction {
         return user.status == .active ? user : nil
     }
 
-    /// Redeems by the code, once; a wrong one is counted, so the caller must commit either way.
+    /// Redeems by the code, once; a wrong one is counted, so the caller must commit then.
     func redeemOneTimeCode(_ code: Digest, for purpose: SingleUsePurpose, of subject: OneTimeSubject, at now: Timestamp)
-        throws -> Bool
+        throws -> OneTimeCodeOutcome
     {
+        let slot = subject.slot(purpose)
         let row = try one(
             """
             UPDATE one_time_tokens SET used_at = CASE WHEN code = \(code) THEN \(now) END,
                 misses = misses + CASE WHEN code = \(code) THEN 0 ELSE 1 END
-            WHERE slot = \(subject.slot(purpose)) AND code IS NOT NULL AND used_at IS NULL AND expires_at > \(now)
+            WHERE slot = \(slot) AND code IS NOT NULL AND used_at IS NULL AND expires_at > \(now)
                 AND misses < \(OneTimeCode.missesMax)
             RETURNING used_at
             """
         )
-        return try row?.get("used_at", as: Timestamp?.self) != nil
+        if try row?.get("used_at", as: Timestamp?.self) != nil { return .redeemed }
+        let spent = try one(
+            "SELECT slot FROM one_time_tokens WHERE slot = \(slot) AND code = \(code) AND used_at IS NOT NULL"
+        )
+        return spent == nil ? .wrong : .spent
     }
 
     /// Removes what has expired; an email that waited for confirmation waits no longer.

@@ -130,7 +130,9 @@ import Testing
         let until = now.advanced(bySeconds: 60)
         let claims = try await withThrowingTaskGroup(of: Bool.self) { group in
             for _ in 0..<16 {
-                group.addTask { try await server.services.db.write { tx in try tx.claimMail(mail, until: until) } }
+                group.addTask {
+                    try await server.services.db.write { tx in try tx.claimMail(mail, until: until) != nil }
+                }
             }
             return try await group.reduce(into: 0) { $0 += $1 ? 1 : 0 }
         }

@@ -193,7 +193,8 @@ final class TestServer: Sendable {
     /// The newest mail of the development inbox to somebody.
     func mail(to recipient: String, _ template: MailTemplate) async throws -> JSON {
         let wanted = MailDesk.Wanted(recipient: EmailAddress(parsing: recipient), template: template)
-        guard let mail = try await MailDesk(services: services).inbox(wanted, limit: 1).first else {
+        guard let mail = try await MailDesk(services: services, readiness: Readiness()).inbox(wanted, limit: 1).first
+        else {
             throw Reply.Unexpected(description: "no mail \(template) to \(recipient)")
         }
         return mail

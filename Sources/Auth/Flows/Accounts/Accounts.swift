@@ -35,7 +35,7 @@ struct Accounts: Sendable {
                 try outbox.notify(owner, of: .registrationAttempted, in: collection, from: client, tx)
                 return true
             },
-            then: { user, tx in try outbox?.mailToken(.verify, to: user, in: collection, tx) },
+            then: { user, tx in try outbox?.mailToken(.verify, to: user.addressee(), in: collection, tx) },
             by: { Actor(id: $0, client: client) }
         )
     }

@@ -40,8 +40,7 @@ extension Outbox {
         try tx.putPendingEmail(email, of: user.id)
         try mailToken(
             .emailChange,
-            to: isTaken ? nil : user,
-            at: isTaken ? nil : email.text,
+            to: isTaken ? nil : user.addressee(at: email.text),
             in: collection,
             payload: email.text,
             tx

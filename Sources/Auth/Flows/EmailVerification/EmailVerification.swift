@@ -10,14 +10,14 @@ struct EmailVerification: Sendable {
     func request(_ principal: Principal, from client: Client) async throws -> Bool {
         let user = principal.user
         guard !user.isEmailVerified else { return false }
-        guard user.mailAddress != nil else { throw AuthError(.forbidden, "This account has no email address.") }
-        let actor = principal.actor(from: client)
+        guard user.addressee() != nil else { throw AuthError(.forbidden, "This account has no email address.") }
         try await services.outbox().request(
             .verify,
             as: .emailVerificationRequested,
+            to: .id(user.id),
             in: principal.collection,
-            by: actor
-        ) { tx in try tx.user(user.id) }
+            by: principal.actor(from: client)
+        )
         return true
     }
 

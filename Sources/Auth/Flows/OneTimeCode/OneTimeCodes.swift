@@ -9,11 +9,13 @@ struct OneTimeCodes: Sendable {
     ///
     /// The answer and the work are the same when there is none. Throws `mail_not_configured`.
     func request(_ email: EmailAddress, in collection: Collection, from client: Client) async throws {
-        let name = SignInName(kind: .email, text: email.text)
-        let actor = Actor(id: nil, client: client)
-        try await services.outbox().request(.otp, as: .oneTimeCodeRequested, in: collection, by: actor) { tx in
-            try tx.user(named: name, in: collection.id)
-        }
+        try await services.outbox().request(
+            .otp,
+            as: .oneTimeCodeRequested,
+            to: .email(email),
+            in: collection,
+            by: Actor(id: nil, client: client)
+        )
     }
 
     /// Starts a session by the token of the mailed link; the email is verified by it.
@@ -27,7 +29,11 @@ struct OneTimeCodes: Sendable {
         else { throw AuthError(.invalidOneTimeToken) }
         let account = Lockout.Account(user: user.id, name: nil, collection: collection.id)
         return try await begin(user.id, account, in: collection, from: client) { tx in
-            try tx.redeemOneTimeToken(token, for: [.otp], at: now)?.subject == user.id
+            // Nobody guesses a token: one that was good a moment ago was used meanwhile, which is no failed sign-in.
+            guard try tx.redeemOneTimeToken(token, for: [.otp], at: now)?.subject == user.id else {
+                throw AuthError(.invalidOneTimeToken)
+            }
+            return true
         }
     }
 
@@ -46,7 +52,12 @@ struct OneTimeCodes: Sendable {
         let digest = code.digest(.otp, of: .user(id), by: services.sealingKey)
         let account = Lockout.Account(user: user?.id, name: name, collection: collection.id)
         return try await begin(id, account, in: collection, from: client) { tx in
-            try tx.redeemOneTimeCode(digest, for: .otp, of: .user(id), at: now)
+            switch try tx.redeemOneTimeCode(digest, for: .otp, of: .user(id), at: now) {
+            case .redeemed: true
+            case .wrong: false
+            // Sent twice by somebody who has it: no failed sign-in.
+            case .spent: throw AuthError(.invalidOneTimeToken)
+            }
         }
     }
 

@@ -12,11 +12,13 @@ struct PasswordReset: Sendable {
     ///
     /// The answer and the work are the same when there is none. Throws `mail_not_configured`.
     func request(_ email: EmailAddress, in collection: Collection, from client: Client) async throws {
-        let name = SignInName(kind: .email, text: email.text)
-        let actor = Actor(id: nil, client: client)
-        try await services.outbox().request(.reset, as: .passwordResetRequested, in: collection, by: actor) { tx in
-            try tx.user(named: name, in: collection.id)
-        }
+        try await services.outbox().request(
+            .reset,
+            as: .passwordResetRequested,
+            to: .email(email),
+            in: collection,
+            by: Actor(id: nil, client: client)
+        )
     }
 
     /// Sets a new password with the token of a reset or a recovery, ends every session, and tells the owner.
