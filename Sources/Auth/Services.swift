@@ -99,6 +99,22 @@ struct Services: Sendable {
         return keys
     }
 
+    /// Like ``Database/write(_:)``, for whoever acts: refused when their session has ended since the request was admitted.
+    ///
+    /// A request may be held open for long before its body comes. Throws `session_ended`.
+    func write<T: Sendable>(as actor: Actor, _ body: @escaping @Sendable (Transaction) throws -> T) async throws -> T {
+        let now = clock.now()
+        return try await db.write { tx in
+            if let id = actor.session {
+                let session = try tx.session(id)
+                if let reason = session == nil ? .deleted : session?.endReason(at: now) {
+                    throw AuthError(.sessionEnded, details: ["reason": reason.rawValue])
+                }
+            }
+            return try body(tx)
+        }
+    }
+
     private func loadSettings() async throws -> Settings {
         let stored = try await db.read { tx in try tx.storedSettings() }
         var values: [String: String] = [:]

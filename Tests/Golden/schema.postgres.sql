@@ -75,6 +75,7 @@ CREATE TABLE outbox (
     recipient text NOT NULL,
     content text,
     attempts bigint NOT NULL,
+    refusals bigint NOT NULL,
     next_attempt_at bigint NOT NULL,
     last_error text,
     created_at bigint NOT NULL,
@@ -85,7 +86,7 @@ CREATE TABLE outbox (
 
 CREATE INDEX outbox_by_user ON outbox USING btree (user_id, created_at);
 
-CREATE INDEX outbox_due ON outbox USING btree (next_attempt_at) WHERE (state = 'pending'::text);
+CREATE INDEX outbox_due ON outbox USING btree (next_attempt_at) WHERE (state = ANY (ARRAY['pending'::text, 'sending'::text]));
 
 CREATE TABLE schema_migrations (
     number bigint NOT NULL,

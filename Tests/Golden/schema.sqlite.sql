@@ -64,6 +64,7 @@ CREATE TABLE outbox (
     recipient TEXT NOT NULL,
     content TEXT,
     attempts INTEGER NOT NULL,
+    refusals INTEGER NOT NULL,
     next_attempt_at INTEGER NOT NULL,
     last_error TEXT,
     created_at INTEGER NOT NULL,
@@ -73,7 +74,7 @@ CREATE TABLE outbox (
 
 CREATE INDEX outbox_by_user ON outbox (user_id, created_at);
 
-CREATE INDEX outbox_due ON outbox (next_attempt_at) WHERE state = 'pending';
+CREATE INDEX outbox_due ON outbox (next_attempt_at) WHERE state IN ('pending', 'sending');
 
 CREATE TABLE schema_migrations (
     number INTEGER NOT NULL PRIMARY KEY,

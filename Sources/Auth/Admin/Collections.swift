@@ -25,7 +25,7 @@ struct Collections: Sendable {
             updatedAt: now
         )
         let collection = try blank.changed(by: body, isNew: true, at: now)
-        try await services.db.write { [services] tx in
+        try await services.write(as: actor) { [services] tx in
             guard try tx.collections().count < Self.collectionsMax else {
                 throw AuthError.validation(["name": "can't be added: there are \(Self.collectionsMax) collections"])
             }
@@ -46,7 +46,7 @@ struct Collections: Sendable {
     {
         let id = try await find(nameOrID).id
         let now = services.clock.now()
-        return try await services.db.write { [services] tx in
+        return try await services.write(as: actor) { [services] tx in
             guard let old = try tx.collections().first(where: { $0.id == id }) else { throw AuthError(.notFound) }
             let collection = try old.changed(by: body, isNew: false, at: now)
             if old.isAdmins { try collection.checkAdmins(against: old) }
@@ -64,7 +64,7 @@ struct Collections: Sendable {
         let collection = try await find(nameOrID)
         guard !collection.isAdmins else { throw AuthError(.builtIn) }
         let now = services.clock.now()
-        try await services.db.write { [services] tx in
+        try await services.write(as: actor) { [services] tx in
             guard try tx.deleteCollection(collection.id, at: now) else { throw AuthError(.notFound) }
             try tx.audit(.collectionDeleted, by: actor, details: ["collection": .string(collection.name)], services)
         }

@@ -42,6 +42,8 @@ struct Actor: Sendable {
     let id: UserID?
     /// The admin behind an impersonation.
     var impersonatedBy: UserID?
+    /// The session that they act in.
+    var session: SessionID?
     let client: Client
 
     static let commandLine = Actor(id: nil, client: .commandLine)

@@ -4,8 +4,8 @@ import Storage
 /// An email address as its owner wrote it, with the folded form that decides uniqueness.
 ///
 /// Accepted: one `@`, a local part of at most 64 bytes without spaces, quotes or control characters, and a domain of
-/// dot-separated labels (letters of any script, digits, hyphens). RFC 5321's quoted local parts and address literals
-/// are refused: nobody signs up with them, and mail header injection likes them.
+/// dot-separated labels (letters of any script, digits, hyphens). RFC 5321's quoted local parts and address literals,
+/// and encoded words, are refused: nobody signs up with them, and mail header injection likes them.
 struct EmailAddress: Hashable, Sendable {
     static let bytesMax = 254
     static let localBytesMax = 64
@@ -25,7 +25,8 @@ struct EmailAddress: Hashable, Sendable {
     var folded: String { text.folded }
 
     private static func isLocalPart(_ text: Substring.UnicodeScalarView) -> Bool {
-        guard String(text).utf8.count <= localBytesMax else { return false }
+        // An encoded word (RFC 2047) is one name to us and another to mail software that decodes it.
+        guard String(text).utf8.count <= localBytesMax, !Self.isEncoded(String(text)) else { return false }
         let atoms = text.split(separator: ".", omittingEmptySubsequences: false)
         return atoms.allSatisfy { atom in
             guard let first = atom.first, !first.isMark else { return false }
@@ -35,6 +36,8 @@ struct EmailAddress: Hashable, Sendable {
             }
         }
     }
+
+    private static func isEncoded(_ text: String) -> Bool { text.contains("=?") && text.contains("?=") }
 
     private static func isDomain(_ text: Substring.UnicodeScalarView) -> Bool {
         let labels = text.split(separator: ".", omittingEmptySubsequences: false)

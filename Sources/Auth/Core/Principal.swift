@@ -8,5 +8,5 @@ struct Principal: Sendable {
     var isAdmin: Bool { collection.isAdmins && claims.audience == .admin }
 
     /// As the audit log names whoever acts.
-    func actor(from client: Client) -> Actor { Actor(id: user.id, client: client) }
+    func actor(from client: Client) -> Actor { Actor(id: user.id, session: session.id, client: client) }
 }

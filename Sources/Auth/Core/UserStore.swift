@@ -145,6 +145,26 @@ extension Transaction {
         }
     }
 
+    /// Throws `username_taken` or `value_taken` as ``insertUser(_:schema:)`` would if the email were free.
+    func checkNothingElseTaken(by user: User, schema: FieldSchema) throws {
+        if let username = user.username {
+            let name = SignInName(kind: .username, text: username)
+            guard try self.user(named: name, in: user.collectionID) == nil else {
+                throw AuthError(.usernameTaken, details: ["username": "is already taken"])
+            }
+        }
+        for field in schema.own where field.isUnique {
+            guard let value = user.data[field.name] else { continue }
+            let taken = try one(
+                """
+                SELECT user_id FROM unique_values WHERE collection_id = \(user.collectionID) AND field = \(field.name)
+                    AND value = \(field.uniqueKey(of: value))
+                """
+            )
+            guard taken == nil else { throw AuthError(.valueTaken, details: [field.name: "is already taken"]) }
+        }
+    }
+
     private func putUniqueValues(of user: User, schema: FieldSchema) throws {
         for field in schema.own where field.isUnique {
             guard let value = user.data[field.name] else { continue }

@@ -18,7 +18,9 @@ struct Delivery: Service {
     /// which one could tell that there was something to deliver.
     static let gatherMilliseconds = 100
     static let tickSeconds = 2
-    /// Longer than a mail can take: ``SMTPConnection/transferMilliseconds``.
+    /// What is under way when the server is stopped has so long to end.
+    static let stopSeconds = 5
+    /// After so long another node takes a claimed mail for abandoned; this one knows which it is still sending.
     static let claimSeconds = 40
     /// A mail that the server keeps refusing is given up after so many tries, some twenty minutes.
     static let refusalsMax = 8
@@ -28,6 +30,8 @@ struct Delivery: Service {
     let services: Services
     let lease: Lease
     private let outage = Outage()
+    private let underWay = UnderWay()
+    private let stop = StopSign()
     private let wakeUps: AsyncStream<Void>
     private let wakeUp: AsyncStream<Void>.Continuation
 
@@ -52,15 +56,20 @@ struct Delivery: Service {
         await cancelWhenGracefulShutdown {
             await withTaskGroup { group in
                 group.addTask { await tick() }
-                let lanes = Lanes(Self.lanesMax)
+                let lanes = Lanes((1...Self.lanesMax).map { _ in SMTPConnection(stop: stop) })
                 for await _ in wakeUps {
                     try? await Task.sleep(for: .milliseconds(Self.gatherMilliseconds))
                     guard !Task.isCancelled, lease.isHeld, let connection = lanes.take() else { continue }
                     group.addTask {
-                        await work(by: connection)
-                        lanes.giveBack(connection)
+                        lanes.giveBack(await work(by: connection))
                     }
                 }
+                let stopping = Task.detached { [stop] in
+                    try await Task.sleep(for: .seconds(Self.stopSeconds))
+                    stop.set()
+                }
+                await group.waitForAll()
+                stopping.cancel()
             }
         }
     }
@@ -72,12 +81,16 @@ struct Delivery: Service {
         }
     }
 
-    private func work(by connection: SMTPConnection) async {
+    /// Gives the connection for the next mails.
+    ///
+    /// One that has nothing to do is let go, and says goodbye by itself: the server may take its time to answer.
+    private func work(by connection: SMTPConnection) async -> SMTPConnection {
         do {
-            if try await deliver(by: connection) == 0 { await connection.close() }
+            if try await deliver(by: connection) == 0, await connection.isOpen { return SMTPConnection(stop: stop) }
         } catch {
             services.logger.warning("Mails wait: the outbox can't be used.", metadata: ["cause": "\(error)"])
         }
+        return connection
     }
 
     /// Sends what is due, one after the other, and tells how many were tried.
@@ -95,10 +108,11 @@ struct Delivery: Service {
     /// The next mail that is due, for this deliverer alone.
     private func claim() async throws -> (OutboxMail, SMTPServer, Settings)? {
         let now = services.clock.now()
-        guard !outage.isOn(at: now) else { return nil }
+        guard !outage.isOn else { return nil }
         let settings = try await services.settings()
         guard case .smtp(let server) = MailTransport(settings, services.ownAddress) else { return nil }
-        let due = try await services.db.read { tx in try tx.dueMails(at: now, limit: Self.lanesMax) }
+        let due = try await services.db.read { tx in try tx.dueMails(at: now, limit: 2 * Self.lanesMax) }
+            .filter { !underWay.contains($0.id) }
         for mail in due {
             if mail.expiresAt <= now {
                 try await services.db.write { tx in
@@ -107,9 +121,16 @@ struct Delivery: Service {
                 continue
             }
             let until = now.advanced(bySeconds: Self.claimSeconds)
-            if let claimed = try await services.db.write({ tx in try tx.claimMail(mail, until: until) }) {
-                return (claimed, server, settings)
+            guard underWay.begin(mail.id) else { continue }
+            do {
+                if let claimed = try await services.db.write({ tx in try tx.claimMail(mail, until: until) }) {
+                    return (claimed, server, settings)
+                }
+            } catch {
+                underWay.end(mail.id)
+                throw error
             }
+            underWay.end(mail.id)
         }
         // Nothing, or all of these were taken meanwhile: then others may be left.
         return due.isEmpty ? nil : try await claim()
@@ -121,6 +142,7 @@ struct Delivery: Service {
         _ server: SMTPServer,
         _ settings: Settings
     ) async {
+        defer { underWay.end(mail.id) }
         var failure: SMTPFailure?
         do {
             try await connection.send(try message(mail, settings), by: server)
@@ -154,48 +176,57 @@ struct Delivery: Service {
             try await services.db.write { tx in try tx.settleMail(mail, as: .sent, error: nil, at: now) }
             return
         }
-        let tries = mail.attempts
-        if failure.isRefusal && tries >= Self.refusalsMax {
+        switch failure.stop {
+        case .unacknowledged: return
+        case .beforeSent:
+            return try await services.db.write { tx in
+                try tx.postponeMail(mail, refusals: mail.refusals, until: now, error: failure.description)
+            }
+        case nil: break
+        }
+        let refusals = mail.refusals + (failure.isOutage ? 0 : 1)
+        if failure.isRefusal && refusals >= Self.refusalsMax {
             try await services.db.write { tx in
                 try tx.settleMail(mail, as: .failed, error: failure.description, at: now)
             }
         } else {
-            let seconds = failure.isOutage ? outage.begin(at: now) : Self.waitSeconds(afterTries: tries)
+            let seconds = failure.isOutage ? outage.begin() : Self.waitSeconds(afterRefusals: refusals)
+            let until = now.advanced(bySeconds: seconds)
             try await services.db.write { tx in
-                try tx.postponeMail(mail, until: now.advanced(bySeconds: seconds), error: failure.description)
+                try tx.postponeMail(mail, refusals: refusals, until: until, error: failure.description)
             }
         }
         services.logger.warning(
             "A mail was not taken.",
-            metadata: ["mail": "\(mail.id)", "try": "\(tries)", "cause": "\(failure.description)"]
+            metadata: ["mail": "\(mail.id)", "try": "\(mail.attempts)", "cause": "\(failure.description)"]
         )
     }
 
     /// 5, 15, 30, 60, 120, 300, 600 seconds, then an hour.
-    static func waitSeconds(afterTries tries: Int) -> Int {
+    static func waitSeconds(afterRefusals count: Int) -> Int {
         let waits = [5, 15, 30, 60, 120, 300, 600]
-        return tries <= waits.count ? waits[max(0, tries - 1)] : 3600
+        return count <= waits.count ? waits[max(0, count - 1)] : 3600
     }
 }
 
 /// That nothing gets through.
 ///
-/// A class, since it begins and ends.
+/// A class, since it begins and ends. By a clock that nobody sets.
 private final class Outage: Sendable {
-    private let state = Mutex<(failures: Int, until: Timestamp?)>((0, nil))
+    private let state = Mutex<(failures: Int, until: ContinuousClock.Instant?)>((0, nil))
 
-    func isOn(at now: Timestamp) -> Bool {
-        state.withLock { $0.until.map { $0 > now } ?? false }
+    var isOn: Bool {
+        state.withLock { $0.until.map { $0 > .now } ?? false }
     }
 
     /// Tells after how many seconds to look again: 1, 2, 4, … up to ``Delivery/probeSecondsMax``.
     ///
     /// Failures of several connections at once are one.
-    func begin(at now: Timestamp) -> Int {
+    func begin() -> Int {
         state.withLock { state in
-            if let until = state.until, until > now { return max(1, Int(until.seconds(since: now))) }
+            if let until = state.until, until > .now { return 1 + Int((until - .now).components.seconds) }
             let seconds = min(Delivery.probeSecondsMax, 1 << min(state.failures, 10))
-            state = (state.failures + 1, now.advanced(bySeconds: seconds))
+            state = (state.failures + 1, .now + .seconds(seconds))
             return seconds
         }
     }
@@ -205,14 +236,28 @@ private final class Outage: Sendable {
     }
 }
 
+/// The mails that this process is sending.
+///
+/// A class, since they come and go.
+private final class UnderWay: Sendable {
+    private let mails = Mutex<Set<Identifier<OutboxMail>>>([])
+
+    func contains(_ mail: Identifier<OutboxMail>) -> Bool { mails.withLock { $0.contains(mail) } }
+
+    /// False when it is being sent already.
+    func begin(_ mail: Identifier<OutboxMail>) -> Bool { mails.withLock { $0.insert(mail).inserted } }
+
+    func end(_ mail: Identifier<OutboxMail>) { mails.withLock { _ = $0.remove(mail) } }
+}
+
 /// The connections that are not at work; the one that was used last comes first.
 ///
 /// A class, since deliverers take from it.
 private final class Lanes: Sendable {
     private let idle: Mutex<[SMTPConnection]>
 
-    init(_ count: Int) {
-        idle = Mutex((1...count).map { SMTPConnection(name: "smtp-\($0)") })
+    init(_ connections: [SMTPConnection]) {
+        idle = Mutex(connections)
     }
 
     func take() -> SMTPConnection? {

@@ -6,6 +6,8 @@ struct MailDesk: Sendable {
     static let waitSecondsMax = 60
     static let waitSecondsDefault = 5
     private static let lookMilliseconds = 100
+    /// The development inbox shows no older ones.
+    private static let inboxMax = 1000
 
     let services: Services
     let readiness: Readiness
@@ -40,15 +42,10 @@ struct MailDesk: Sendable {
         }
         let now = services.clock.now()
         let mails = try await services.db.read { tx in
-            try tx.inboxMails(
-                to: wanted.recipient?.folded,
-                wanted.template,
-                after: wanted.after,
-                at: now,
-                limit: limit
-            )
+            try tx.inboxMails(wanted.template, after: wanted.after, at: now, limit: Self.inboxMax)
         }
-        return mails.map { mail in
+        let recipient = wanted.recipient?.folded
+        return mails.filter { recipient == nil || $0.recipient.folded == recipient }.prefix(limit).map { mail in
             let values = mail.variables(services, linkBase: base)
             let text = MailText(mail.template, values, settings)
             return [
@@ -99,7 +96,7 @@ struct MailDesk: Sendable {
                 Settings(stored: [:])
             )
         )
-        let connection = SMTPConnection(name: "smtp-test")
+        let connection = SMTPConnection()
         do {
             try await connection.send(message, by: server)
         } catch let failure as SMTPFailure {
@@ -108,7 +105,6 @@ struct MailDesk: Sendable {
                 "\(server.host), port \(server.port), did not take the mail: \(failure.description)"
             )
         }
-        await connection.close()
         try await services.db.write { [services] tx in
             try tx.audit(.testMailSent, by: actor, details: ["host": .string(server.host)], services)
         }

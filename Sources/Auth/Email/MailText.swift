@@ -5,6 +5,7 @@ import Mustache
 struct MailText: Sendable, Equatable {
     /// What is left of a rendered subject that is longer, so that its header fits into a line (RFC 5322 §2.1.1).
     static let subjectBytesMax = 500
+    private static let sectionsMax = 20
 
     let subject: String
     let text: String
@@ -22,12 +23,23 @@ struct MailText: Sendable, Equatable {
             html = Self.html(of: text, code: values["code"])
         } else {
             html = Self.template(body, "HTML")?.render(values) ?? ""
-            text = Self.text(of: html)
+            text = HTMLText.read(html)
         }
     }
 
     /// What is wrong with an operator's text; nil when it can be rendered.
     static func problem(with text: String) -> String? {
+        // The parser goes down with each section, and so would the process.
+        var depth = 0
+        for tag in text.split(separator: "{{", omittingEmptySubsequences: false).dropFirst() {
+            switch tag.drop(while: \.isWhitespace).first {
+            case "#", "^", "<", "$": depth += 1
+            case "/": depth -= 1
+            case "=": return "must not change the delimiters"
+            default: continue
+            }
+            guard depth <= sectionsMax else { return "nests more than \(sectionsMax) sections" }
+        }
         do {
             _ = try MustacheTemplate(string: text)
             return nil
@@ -52,11 +64,11 @@ struct MailText: Sendable, Equatable {
         return line
     }
 
+    /// Whether a tag of the usual ones stands in it.
     private static func isHTML(_ body: String) -> Bool {
-        body.firstMatch(
-            of: /(?i)<\/?(!doctype|html|body|p|div|a|br|table|h[1-6]|span|strong|em|b|i|ul|ol|img|center)\b/
-        )
-            != nil
+        let tags =
+            /(?i)<\/?(!doctype|html|head|body|main|section|article|header|footer|p|div|a|br|hr|table|tr|td|th|h[1-6]|span|strong|em|b|i|u|small|font|ul|ol|li|dl|img|center|blockquote|pre|code)\b/
+        return body.firstMatch(of: tags) != nil
     }
 
     // MARK: Text to HTML
@@ -81,32 +93,21 @@ struct MailText: Sendable, Equatable {
             """
     }
 
+    /// Addresses in a line can be followed; a full stop or bracket behind one is not part of it.
     private static func linked(_ line: Substring) -> String {
-        guard line.starts(with: /https?:\/\/\S+$/) else { return escaped(line) }
-        let address = escaped(line)
-        return "<a href=\"\(address)\" style=\"overflow-wrap:anywhere\">\(address)</a>"
+        var html = ""
+        var rest = line
+        while let match = rest.firstMatch(of: /https?:\/\/[^\s<>"']*[^\s<>"'.,;:!?)\]]/) {
+            let address = escaped(match.output)
+            html += escaped(rest[..<match.range.lowerBound])
+            html += "<a href=\"\(address)\" style=\"overflow-wrap:anywhere\">\(address)</a>"
+            rest = rest[match.range.upperBound...]
+        }
+        return html + escaped(rest)
     }
 
     private static func escaped(_ text: Substring) -> String {
         String(text).replacing("&", with: "&amp;").replacing("<", with: "&lt;").replacing(">", with: "&gt;")
             .replacing("\"", with: "&quot;").replacing("'", with: "&#39;")
-    }
-
-    // MARK: HTML to text
-
-    /// What is left to read without tags; a link keeps its address.
-    private static func text(of html: String) -> String {
-        html.replacing(/(?is)<(head|style|script)\b.*?<\/\1\s*>/, with: "")
-            .replacing(/\s+/, with: " ")
-            .replacing(/(?i)<a\b[^>]*?href\s*=\s*"([^"]*)"[^>]*>(.*?)<\/a\s*>/) { link in
-                link.2 == link.1 ? link.1 : "\(link.2) (\(link.1))"
-            }
-            .replacing(/(?i)<br\b[^>]*>|<\/(tr|li|h[1-6])\s*>/, with: "\n")
-            .replacing(/(?i)<\/(p|div|table|ul|ol)\s*>/, with: "\n\n")
-            .replacing(/<[^>]*>/, with: "")
-            .replacing("&nbsp;", with: " ").replacing("&lt;", with: "<").replacing("&gt;", with: ">")
-            .replacing("&quot;", with: "\"").replacing("&#39;", with: "'").replacing("&#x27;", with: "'")
-            .replacing("&amp;", with: "&")
-            .replacing(/\ *\n\ */, with: "\n").replacing(/\n{3,}/, with: "\n\n").trimmed + "\n"
     }
 }

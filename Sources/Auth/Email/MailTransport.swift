@@ -104,7 +104,8 @@ final class OwnAddress: Sendable {
     /// Whether only this machine can reach it.
     static func isLoopback(_ host: String) -> Bool {
         let name = host.lowercased()
-        return name == "localhost" || name == "::1" || name == "[::1]"
-            || name.wholeMatch(of: /127\.\d{1,3}\.\d{1,3}\.\d{1,3}/) != nil
+        let parts = name.split(separator: ".", omittingEmptySubsequences: false).map { UInt8($0) }
+        return ["localhost", "::1", "[::1]"].contains(name)
+            || parts.count == 4 && parts.first == 127 && parts.allSatisfy { $0 != nil }
     }
 }

@@ -8,6 +8,8 @@ enum Notice: Sendable {
     /// Told to the address that was left.
     case emailChanged(to: String)
     case recoveryUsed
+    /// The address of an account with a password was confirmed by signing in by mail.
+    case confirmedBySignIn(since: Timestamp)
     /// Another way to sign in was added, such as a device or a provider.
     case signInMethodAdded(String)
     /// Somebody tried to register with the address of this account.
@@ -20,6 +22,7 @@ enum Notice: Sendable {
         case .emailChangeRequested: "A change of your email address was asked for"
         case .emailChanged: "Your email address was changed"
         case .recoveryUsed: "Your account was recovered"
+        case .confirmedBySignIn: "Your address is confirmed"
         case .signInMethodAdded: "A way to sign in was added to your account"
         case .registrationAttempted: "You already have an account"
         }
@@ -40,6 +43,11 @@ enum Notice: Sendable {
             """
             A new password was set with a link that was mailed to you, and every device was signed out. If it was not you, \
             your mailbox may be in others' hands.
+            """
+        case .confirmedBySignIn(let since):
+            """
+            You have signed in by mail to an account that was made at \(since.rfc3339), with a password. If it was not you \
+            who chose that, set a new password by “forgot password”: it signs out everybody else.
             """
         case .signInMethodAdded(let method):
             "It is: \(method). If it was not you, remove it and change your password."

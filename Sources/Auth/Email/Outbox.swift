@@ -39,8 +39,11 @@ struct Outbox: Sendable {
         let (found, count) = try await services.db.read { tx in
             try tx.addressee(name, in: collection.id, orCountFor: nobody, of: template, since: since)
         }
-        let addressee = count < Self.floodMax ? found : nil
-        try await services.db.write { [services] tx in
+        let wanted = count < Self.floodMax ? found : nil
+        try await services.write(as: actor) { [services] tx in
+            // It may have been suspended, removed, or moved to another address since.
+            let isStill = try tx.isAddressee(wanted ?? Addressee(id: nobody, email: ""))
+            let addressee = isStill ? wanted : nil
             try mailToken(template, to: addressee, in: collection, tx)
             let outcome: AuditOutcome = addressee == nil ? .failure : .success
             try tx.audit(event, by: actor, on: addressee?.id, outcome: outcome, services)
@@ -50,10 +53,11 @@ struct Outbox: Sendable {
     /// Mails a new one-time token, and a code where its purpose has one; the account's earlier ones of this purpose die.
     ///
     /// `payload` is kept with the token. Without an addressee, the same statements leave a token that nobody knows and a
-    /// mail that nobody gets.
+    /// mail that nobody gets; it takes the place of an earlier token of `subject` if that is given.
     func mailToken(
         _ template: MailTemplate,
         to addressee: Addressee?,
+        insteadOf subject: UserID? = nil,
         in collection: Collection,
         payload: String? = nil,
         _ tx: Transaction
@@ -62,8 +66,8 @@ struct Outbox: Sendable {
         let now = services.clock.now()
         let token = OneTimeToken(random: services.random)
         let code = purpose.hasCode ? OneTimeCode(random: services.random) : nil
-        let subject: OneTimeSubject =
-            addressee.map { .user($0.id) } ?? .nobody(UserID(at: now, random: services.random))
+        let id = addressee?.id ?? subject
+        let subject: OneTimeSubject = id.map { .user($0) } ?? .nobody(UserID(at: now, random: services.random))
         let digest = code?.digest(purpose, of: subject, by: services.sealingKey)
         try tx.issueOneTimeToken(token, code: digest, for: purpose, of: subject, payload: payload, at: now)
         var values = ["token": token.text]
@@ -90,6 +94,12 @@ struct Outbox: Sendable {
         try post(.notice, values, to: addressee, collection, seconds: Self.lifetimeSeconds, now, tx)
     }
 
+    /// Whether an account got as many mails of a kind as it may get in a while.
+    func isFlooded(_ user: UserID, by template: MailTemplate, _ tx: Transaction) throws -> Bool {
+        let since = services.clock.now().advanced(bySeconds: -Self.floodSeconds)
+        return try tx.countMails(of: template, to: user, since: since) >= Self.floodMax
+    }
+
     private func post(
         _ template: MailTemplate,
         _ values: [String: String],
@@ -112,6 +122,7 @@ struct Outbox: Sendable {
                 recipient: addressee?.email ?? "",
                 content: try services.sealingKey.seal(content, place: OutboxMail.place(id), random: services.random),
                 attempts: 0,
+                refusals: 0,
                 nextAttemptAt: now,
                 lastError: nil,
                 createdAt: now,
@@ -191,6 +202,8 @@ struct OutboxMail: Sendable {
     /// Sealed JSON of the template's variables; nil once it is not needed any more.
     let content: String?
     let attempts: Int
+    /// How many of the tries ended in the server not wanting this mail.
+    let refusals: Int
     let nextAttemptAt: Timestamp
     let lastError: String?
     let createdAt: Timestamp

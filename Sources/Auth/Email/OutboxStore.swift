@@ -6,9 +6,9 @@ extension Transaction {
         try execute(
             """
             INSERT INTO outbox
-                (id, state, template, collection, user_id, recipient, content, attempts, next_attempt_at, created_at, expires_at)
+                (id, state, template, collection, user_id, recipient, content, attempts, refusals, next_attempt_at, created_at, expires_at)
             VALUES (\(mail.id), \(mail.state), \(mail.template), \(mail.collection), \(mail.userID), \(mail.recipient),
-                \(mail.content), 0, \(mail.nextAttemptAt), \(mail.createdAt), \(mail.expiresAt))
+                \(mail.content), 0, 0, \(mail.nextAttemptAt), \(mail.createdAt), \(mail.expiresAt))
             """
         )
     }
@@ -45,6 +45,28 @@ extension Transaction {
         return (id.map { Addressee(id: $0, email: email ?? "") }, try row.get("count"))
     }
 
+    /// Whether an account is still the one to mail.
+    func isAddressee(_ addressee: Addressee) throws -> Bool {
+        // One row for whomever: the same work.
+        let row = try one(
+            """
+            SELECT (SELECT email FROM users WHERE id = \(addressee.id) AND kind = 'human' AND status = 'active'
+                AND anonymous = \(false)) AS email
+            """
+        )
+        return try row?.get("email", as: String?.self) == addressee.email
+    }
+
+    /// How many mails of a kind an account got since then.
+    func countMails(of template: MailTemplate, to user: UserID, since time: Timestamp) throws -> Int {
+        try one(
+            """
+            SELECT count(*) AS count FROM outbox
+            WHERE user_id = \(user) AND created_at > \(time) AND template = \(template)
+            """
+        )?.get("count") ?? 0
+    }
+
     /// Those that wait longest for a try, if any is due.
     func dueMails(at now: Timestamp, limit: Int) throws -> [OutboxMail] {
         try all(
@@ -77,10 +99,10 @@ extension Transaction {
     }
 
     /// Lets a claimed mail wait; nothing when it was taken up by another since.
-    func postponeMail(_ mail: OutboxMail, until time: Timestamp, error: String) throws {
+    func postponeMail(_ mail: OutboxMail, refusals: Int, until time: Timestamp, error: String) throws {
         try execute(
             """
-            UPDATE outbox SET state = 'pending', next_attempt_at = \(time), last_error = \(error)
+            UPDATE outbox SET state = 'pending', refusals = \(refusals), next_attempt_at = \(time), last_error = \(error)
             WHERE id = \(mail.id) AND state = 'sending' AND attempts = \(mail.attempts)
             """
         )
@@ -110,14 +132,12 @@ extension Transaction {
 
     /// Mails of the development inbox, newest first.
     func inboxMails(
-        to recipient: String?,
         _ template: MailTemplate?,
         after id: Identifier<OutboxMail>?,
         at now: Timestamp,
         limit: Int
     ) throws -> [OutboxMail] {
         var conditions: [SQL] = ["state = 'inbox'", "expires_at > \(now)"]
-        if let recipient { conditions.append("lower(recipient) = \(recipient)") }
         if let template { conditions.append("template = \(template)") }
         if let id { conditions.append("id > \(id)") }
         return try all(
@@ -153,6 +173,7 @@ extension OutboxMail {
             recipient: try row.get("recipient"),
             content: try row.get("content"),
             attempts: try row.get("attempts"),
+            refusals: try row.get("refusals"),
             nextAttemptAt: try row.get("next_attempt_at"),
             lastError: try row.get("last_error"),
             createdAt: try row.get("created_at"),

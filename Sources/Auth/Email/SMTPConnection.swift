@@ -1,5 +1,6 @@
 import CCurl
 import Foundation
+import Synchronization
 
 /// A mail on its way.
 struct MailMessage: Sendable {
@@ -18,6 +19,26 @@ struct SMTPFailure: Error, CustomStringConvertible {
     let isOutage: Bool
     /// The server doesn't want this mail (a reply of 5xx, RFC 5321 §4.2.1).
     let isRefusal: Bool
+    /// Why the transfer was broken off by this process, if it was.
+    var stop: Stop?
+
+    enum Stop: Sendable {
+        /// The server can't have it.
+        case beforeSent
+        /// Nobody knows whether the server has it.
+        case unacknowledged
+    }
+}
+
+/// Breaks off transfers that are under way.
+///
+/// A class, since it is set once, by another thread.
+final class StopSign: Sendable {
+    private let flag = Atomic(false)
+
+    var isSet: Bool { flag.load(ordering: .relaxed) }
+
+    func set() { flag.store(true, ordering: .relaxed) }
 }
 
 /// A connection to the SMTP server, kept from mail to mail.
@@ -28,25 +49,28 @@ struct SMTPFailure: Error, CustomStringConvertible {
 /// traffic nobody can reach who could not read the server's memory as well. A password goes only over TLS or loopback.
 actor SMTPConnection {
     private static let connectMilliseconds = 10_000
+    /// For each reply; some servers look at a mail for long before they take it (RFC 5321 §4.5.3.2.6).
+    private static let replySeconds = 180
     /// For a whole mail.
-    static let transferMilliseconds = 30_000
+    private static let transferMilliseconds = 300_000
 
     private let executor: BlockingExecutor
+    private let stop: StopSign
     private var handle: UnsafeMutableRawPointer?
 
     nonisolated var unownedExecutor: UnownedSerialExecutor { executor.asUnownedSerialExecutor() }
 
-    init(name: String) {
-        executor = BlockingExecutor(name: name)
+    init(stop: StopSign = StopSign()) {
+        executor = BlockingExecutor(name: "smtp")
+        self.stop = stop
     }
 
-    isolated deinit { close() }
-
-    /// Says goodbye; the next mail connects anew.
-    func close() {
+    /// Says goodbye on the connection's own thread, however long the server takes to answer.
+    isolated deinit {
         if let handle { curl_easy_cleanup(handle) }
-        handle = nil
     }
+
+    var isOpen: Bool { handle != nil }
 
     /// Returns when the server has taken the mail.
     func send(_ message: MailMessage, by server: SMTPServer) throws {
@@ -74,17 +98,34 @@ actor SMTPConnection {
                 _ = lk_curl_set_list(curl, CURLOPT_HTTPHEADER, headers)
                 _ = lk_curl_set_list(curl, CURLOPT_MAIL_RCPT, recipients)
                 _ = lk_curl_set_mime(curl, mime)
-                let outcome = curl_easy_perform(curl)
+                let outcome = withExtendedLifetime(stop) {
+                    let context = Unmanaged.passUnretained(stop).toOpaque()
+                    lk_curl_watch(curl, { context, _, _, _, _ in SMTPConnection.isStopped(context) ? 1 : 0 }, context)
+                    return curl_easy_perform(curl)
+                }
                 guard outcome != CURLE_OK else { return }
+                if outcome == CURLE_ABORTED_BY_CALLBACK {
+                    let isSent = refusal.pointee.is_mail_sent != 0
+                    throw SMTPFailure(
+                        description: "the server was stopped",
+                        isOutage: true,
+                        isRefusal: false,
+                        stop: isSent ? .unacknowledged : .beforeSent
+                    )
+                }
                 let reply = withUnsafeBytes(of: &refusal.pointee.text) { Self.text($0) }
                 throw Self.failure(
                     outcome,
                     reply: reply,
-                    isAboutMail: refusal.pointee.is_about_mail != 0,
+                    isAboutMail: refusal.pointee.is_about_mail != 0 || refusal.pointee.is_mail_sent != 0,
                     UnsafeRawBufferPointer(error)
                 )
             }
         }
+    }
+
+    private static func isStopped(_ context: UnsafeMutableRawPointer?) -> Bool {
+        context.map { Unmanaged<StopSign>.fromOpaque($0).takeUnretainedValue().isSet } ?? false
     }
 
     private func prepare(_ curl: UnsafeMutableRawPointer, _ server: SMTPServer) {
@@ -95,6 +136,7 @@ actor SMTPConnection {
         _ = lk_curl_set_text(curl, CURLOPT_PROXY, "")
         _ = lk_curl_set_number(curl, CURLOPT_NOSIGNAL, 1)
         _ = lk_curl_set_number(curl, CURLOPT_CONNECTTIMEOUT_MS, Self.connectMilliseconds)
+        _ = lk_curl_set_number(curl, CURLOPT_SERVER_RESPONSE_TIMEOUT, Self.replySeconds)
         _ = lk_curl_set_number(curl, CURLOPT_TIMEOUT_MS, Self.transferMilliseconds)
         _ = lk_curl_set_text(curl, CURLOPT_MAIL_FROM, server.sender.address.text)
         let isTLSNeeded = server.isImplicitTLS || !server.user.isEmpty && !server.isLoopback
@@ -148,7 +190,8 @@ actor SMTPConnection {
         return SMTPFailure(
             description: reply.isEmpty ? cause : "\(cause) (the server said: \(reply))",
             isOutage: !isAboutMail,
-            isRefusal: isAboutMail && reply.hasPrefix("5")
+            // A mail that was sent and never acknowledged may have been taken: it is not sent forever either.
+            isRefusal: isAboutMail && (reply.hasPrefix("5") || reply.isEmpty)
         )
     }
 

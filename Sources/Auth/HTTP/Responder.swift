@@ -63,7 +63,7 @@ struct Responder: HTTPResponder {
                 id: id,
                 method: request.method,
                 route: trail.route?.path ?? "-",
-                path: trail.path,
+                path: trail.route?.isPathPrivate == true ? trail.route?.path ?? "" : trail.path,
                 status: response.status.code,
                 duration: ContinuousClock.now - start,
                 client: trail.client,
@@ -88,7 +88,7 @@ struct Responder: HTTPResponder {
         try limit(trail.client, as: label, settings)
         let (route, parameters) = try found(match)
         let collection = try await collection(parameters["col"])
-        let principal = try await authenticator.principal(authorization: request.headers[.authorization], for: route)
+        var principal = try await authenticator.principal(authorization: request.headers[.authorization], for: route)
         trail.principal = principal
         try route.admit(principal, collection: collection, parameters: parameters)
         if let feature = route.feature, !settings.isOn(feature) {
@@ -101,6 +101,11 @@ struct Responder: HTTPResponder {
             try MailTransport(settings, services.ownAddress).check(settings, services.ownAddress)
         }
         let body = route.takes == nil ? [:] : try await Body.read(request, isFormTypeAccepted: route.isFormTypeAccepted)
+        if route.takes != nil && principal != nil {
+            // Who sent the head long ago may have been signed out while the body came.
+            principal = try await authenticator.principal(authorization: request.headers[.authorization], for: route)
+            try route.admit(principal, collection: collection, parameters: parameters)
+        }
         return try await route.handler(
             Call(
                 services: services,

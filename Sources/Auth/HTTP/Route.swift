@@ -20,6 +20,8 @@ struct Route: Sendable {
     let needsMail: Bool
     /// People see it: refusals are pages too.
     let isPage: Bool
+    /// Its path may hold an email: the request log has its pattern instead.
+    let isPathPrivate: Bool
     let takes: Shape?
     /// Also takes a form, or JSON that is labelled as one: `curl -d` does that by default, and seed 002 shows such a
     /// call.
@@ -37,6 +39,7 @@ struct Route: Sendable {
         feature: Feature? = nil,
         needsMail: Bool = false,
         isPage: Bool = false,
+        isPathPrivate: Bool = false,
         takes: Shape? = nil,
         isFormTypeAccepted: Bool = false,
         query: [Member] = [],
@@ -51,6 +54,7 @@ struct Route: Sendable {
         self.feature = feature
         self.needsMail = needsMail
         self.isPage = isPage
+        self.isPathPrivate = isPathPrivate
         self.takes = takes
         self.isFormTypeAccepted = isFormTypeAccepted
         self.query = query

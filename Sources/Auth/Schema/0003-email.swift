@@ -3,7 +3,8 @@ import Storage
 extension Schema {
     /// The outbox, codes beside one-time tokens, and emails that wait for confirmation.
     ///
-    /// A token's `slot` holds its purpose and subject where there may be only one. On PostgreSQL, foreign keys to users
+    /// A token's `slot` holds its purpose and subject where there may be only one; set-up tokens, the only ones so far, are
+    /// made anew by the next start. On PostgreSQL, foreign keys to users
     /// go: to check one reads the index page that every registration writes, which a serializable transaction takes for a
     /// conflict. Whoever removes a user removes what was theirs (``Transaction/deleteUser(_:at:)``).
     static let email = Migration(
@@ -11,6 +12,8 @@ extension Schema {
         "email",
         """
         ALTER TABLE users ADD COLUMN pending_email TEXT
+
+        DELETE FROM one_time_tokens
 
         ALTER TABLE one_time_tokens ADD COLUMN slot TEXT
 
@@ -31,6 +34,7 @@ extension Schema {
             recipient TEXT NOT NULL,
             content TEXT,
             attempts {int} NOT NULL,
+            refusals {int} NOT NULL,
             next_attempt_at {int} NOT NULL,
             last_error TEXT,
             created_at {int} NOT NULL,

@@ -69,6 +69,12 @@ extension SettingDefinition {
         case .text(let bytesMax): text.utf8.count <= bytesMax ? nil : "must be at most \(bytesMax) bytes"
         case .secret: text.utf8.count <= 8192 ? nil : "must be at most 8192 bytes"
         case .httpURL: text.isEmpty || text.isHTTPURL ? nil : "must be an http or https URL"
+        case .baseURL:
+            text.isEmpty || text.isHTTPURL && !text.contains(where: { $0 == "?" || $0 == "#" })
+                ? nil : "must be an http or https URL without a query or fragment"
+        case .line(let bytesMax):
+            text.utf8.count <= bytesMax && text.unicodeScalars.allSatisfy { $0.value >= 0x20 && $0.value != 0x7F }
+                ? nil : "must be one line of at most \(bytesMax) bytes"
         case .rateRules: RateRules(parsing: text) != nil ? nil : "must look like \(RateRules.standard.text)"
         case .addressRanges:
             AddressRange.list(parsing: text) != nil ? nil : "must be addresses or ranges such as 10.0.0.0/8, ::1"
@@ -81,7 +87,7 @@ extension SettingDefinition {
             }
                 ? nil : "must be a list of host or host:port"
         case .host:
-            text.isEmpty || text.wholeMatch(of: /[A-Za-z0-9._-]{1,253}|\[?[0-9A-Fa-f:.]{2,45}\]?/) != nil
+            text.isEmpty || text.wholeMatch(of: /[A-Za-z0-9_][A-Za-z0-9._-]{0,252}|\[?[0-9A-Fa-f:.]{2,45}\]?/) != nil
                 ? nil : "must be a host name or address, without a scheme or port"
         case .mailbox:
             text.isEmpty || text.utf8.count <= 500 && Mailbox(parsing: text) != nil

@@ -22,6 +22,10 @@ struct SettingDefinition: Sendable {
         /// Sealed at rest, never read back.
         case secret
         case httpURL
+        /// The same without a query or fragment, for paths to be put behind it.
+        case baseURL
+        /// Text on one line.
+        case line(bytesMax: Int)
         case rateRules
         case addressRanges
         case origins
@@ -136,7 +140,7 @@ enum SettingsCatalogue {
     ]
 
     private static let network: [SettingDefinition] = [
-        .init(key: "app.url", kind: .httpURL, defaultValue: ""),
+        .init(key: "app.url", kind: .baseURL, defaultValue: ""),
         .init(key: "cors.origins", kind: .origins, defaultValue: "*"),
         .init(key: "security.trusted_proxies", kind: .addressRanges, defaultValue: ""),
         .init(key: "outbound.allowed_hosts", kind: .hosts, defaultValue: ""),
@@ -148,7 +152,7 @@ enum SettingsCatalogue {
             .init(key: "smtp.host", kind: .host, defaultValue: ""),
             .init(key: "smtp.port", kind: .count(1...65_535), defaultValue: "587"),
             .init(key: "smtp.secure", kind: .flag, defaultValue: "0"),
-            .init(key: "smtp.user", kind: .text(bytesMax: 500), defaultValue: ""),
+            .init(key: "smtp.user", kind: .line(bytesMax: 500), defaultValue: ""),
             .init(key: "smtp.pass", kind: .secret, defaultValue: ""),
             .init(key: "smtp.from", kind: .mailbox, defaultValue: ""),
         ]

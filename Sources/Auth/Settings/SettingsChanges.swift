@@ -50,7 +50,7 @@ struct SettingsChanges: Sendable {
         let now = services.clock.now()
         let names = (puts.map(\.key) + removals).sorted()
         let (written, removed) = (puts, removals)
-        try await services.db.write { tx in
+        try await services.write(as: actor) { tx in
             for setting in written { try tx.putSetting(setting, at: now) }
             for key in removed { try tx.removeSetting(key) }
             tx.announce(Topic.settings)

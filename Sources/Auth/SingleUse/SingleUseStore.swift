@@ -25,7 +25,15 @@ extension Transaction {
 
     /// Kills everything outstanding of a user: what was mailed under an old password or email is good for nothing.
     func revokeOneTimeTokens(of user: UserID) throws {
-        try execute("DELETE FROM one_time_tokens WHERE subject_id = \(user)")
+        let revoked = try all(
+            """
+            DELETE FROM one_time_tokens WHERE subject_id = \(user) AND used_at IS NULL
+            RETURNING purpose, subject_id, payload
+            """
+        )
+        if try revoked.map(OneTimeGrant.init).contains(where: { $0.purpose == .emailChange }) {
+            try dropPendingEmail(of: user)
+        }
     }
 
     func revokeOneTimeToken(for purpose: SingleUsePurpose, of user: UserID) throws {

@@ -15,6 +15,7 @@ struct EmailAddressTests {
     }
 
     @Test(arguments: [
+        "=?utf-8?q?evil=40attacker.example?=@corp.example", "=?utf-8?q?evil?=@corp.example",
         "", "@", "a", "a@", "@b.c", "a@b@c.d", "a@@b.c", "a b@c.d", " a@b.c", "a@b.c ", "a@b c.d", "a@b..c", "a@.b.c",
         "a@b.c.", ".a@b.c",
         "a.@b.c", "a..b@c.d", "a@-b.c", "a@b-.c", "a@b_c.d", "a@[127.0.0.1]", "a@[IPv6:::1]", "\"a b\"@c.d",

@@ -100,8 +100,9 @@ struct SettingsCatalogueTests {
             [
                 "auth.example.org", "ftp://a.b", "javascript:alert(1)", "https://", "https://user:pass@a.b",
                 "https://a.b\nX", "https://a.b/\nX", "https://a b", "https://a.b/<x>",
+                "https://a.b/?x", "https://a.b/#x",
             ],
-            "must be an http or https URL"
+            "must be an http or https URL without a query or fragment"
         ),
         ("rate_limit.rules", ["", "auth=5/1"], ["auth", "x=1/1"], "must look like auth=10/3 *=300/10"),
         (

@@ -78,7 +78,37 @@ import Testing
         #expect(long.utf8.count == MailText.subjectBytesMax)
     }
 
-    @Test(arguments: ["{{email", "{{#a}}x", "{{/a}}", "{{#a}}{{/b}}"])
+    @Test(arguments: [
+        ("<p>a</p><p>b</p>", "a\n\nb\n"), ("a<br>b<br/>c", "a\nb\nc\n"), ("<b>a</b> b", "a b\n"),
+        ("<a href='https://x.example/?a=1&amp;b=2'>go</a>", "go (https://x.example/?a=1&b=2)\n"),
+        ("<a href=https://x.example/>go</a>", "go (https://x.example/)\n"),
+        ("<!-- <p>no</p> > --><p>&lt;a&gt; &copy; &#228;&#xE4; &unknown; & </p>", "<a> © ää &unknown; &\n"),
+        ("<STYLE>p{}</Style><Script>if (a<b) {}</sCript>x", "x\n"), ("<style>never closed", "\n"), ("a < b", "a\n"),
+        ("<section>a</section><blockquote>b</blockquote>c", "a\n\nb\n\nc\n"),
+    ])
+    func `tags are read past`(_ html: String, _ text: String) {
+        #expect(HTMLText.read(html) == text)
+    }
+
+    @Test func `a hostile HTML body costs no more than its length`() {
+        let body = "<p>" + String(repeating: "<style ", count: 9000)
+        #expect(HTMLText.read(body).utf8.count < 10)
+        #expect(HTMLText.read(String(repeating: "<a href=", count: 8000)).utf8.count < 10)
+        #expect(HTMLText.read("<!--" + String(repeating: "-", count: 60_000)).utf8.count < 10)
+    }
+
+    @Test func `addresses inside a line can be followed, without the full stop behind`() {
+        let mail = render(.verify, body: "Go to {{link}}. Or (https://b.example/x)!")
+        #expect(mail.html.contains(#"collection=users" style="overflow-wrap:anywhere">"#))
+        #expect(mail.html.contains("collection=users</a>. Or (<a href="))
+        #expect(mail.html.contains(">https://b.example/x</a>)!"))
+    }
+
+    @Test(arguments: [
+        "{{email", "{{#a}}x", "{{/a}}", "{{#a}}{{/b}}", "{{=<% %>=}}",
+        String(repeating: "{{#email}}", count: 1500) + String(repeating: "{{/email}}", count: 1500),
+        String(repeating: "{{ ^email}}", count: 21) + String(repeating: "{{/email}}", count: 21),
+    ])
     func `what is no template is refused by the setting`(_ text: String) {
         #expect(SettingsCatalogue.definition(of: "email.verify.body")?.problem(with: text) != nil)
         #expect(SettingsCatalogue.definition(of: "email.verify.subject")?.problem(with: text) != nil)

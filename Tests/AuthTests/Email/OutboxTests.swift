@@ -173,6 +173,6 @@ import Testing
 
     @Test(arguments: [(1, 5), (2, 15), (7, 600), (8, 3600), (100, 3600)])
     func `a refused mail waits longer each time`(_ tries: Int, _ seconds: Int) {
-        #expect(Delivery.waitSeconds(afterTries: tries) == seconds)
+        #expect(Delivery.waitSeconds(afterRefusals: tries) == seconds)
     }
 }

@@ -30,9 +30,13 @@ struct Accounts: Sendable {
                 guard let outbox, isEnumerationSafe, let email = user.email else { return false }
                 let name = SignInName(kind: .email, text: email)
                 guard let owner = try tx.user(named: name, in: collection.id) else { return false }
+                // What else is refused must be refused alike.
+                try tx.checkNothingElseTaken(by: user, schema: collection.schema)
                 let actor = Actor(id: nil, client: client)
                 try tx.audit(.registrationRefused, by: actor, on: owner.id, outcome: .failure, services)
-                try outbox.notify(owner, of: .registrationAttempted, in: collection, from: client, tx)
+                if try !outbox.isFlooded(owner.id, by: .notice, tx) {
+                    try outbox.notify(owner, of: .registrationAttempted, in: collection, from: client, tx)
+                }
                 return true
             },
             then: { user, tx in try outbox?.mailToken(.verify, to: user.addressee(), in: collection, tx) },
@@ -103,7 +107,7 @@ struct Accounts: Sendable {
             lastLoginAt: nil
         )
         let secretID = Identifier<PasswordHash>(at: now, random: services.random)
-        try await services.db.write { [services] tx in
+        try await services.write(as: actor(user.id)) { [services] tx in
             try condition(tx, collection.id)
             try tx.checkUnchanged(collection)
             if try insteadOf(user, tx) { return }
@@ -200,7 +204,7 @@ struct Accounts: Sendable {
         let secretID = Identifier<PasswordHash>(at: now, random: services.random)
         let outbox = try await services.outboxIfOn()
         let isEnumerationSafe = try await services.settings().isOn("auth.enumeration_safe")
-        return try await services.db.write { [services] tx in
+        return try await services.write(as: actor) { [services] tx in
             try tx.checkUnchanged(collection)
             guard let old = try tx.user(id, in: collection.id) else { throw AuthError(.notFound) }
             guard old.kind == .human || hashed == nil else {
@@ -266,7 +270,7 @@ struct Accounts: Sendable {
     /// Throws `not_found`, or `last_admin`; an admin is removed by another one.
     func delete(_ id: UserID, in collection: Collection, by actor: Actor) async throws {
         let now = services.clock.now()
-        try await services.db.write { [services] tx in
+        try await services.write(as: actor) { [services] tx in
             guard try tx.user(id, in: collection.id) != nil else { throw AuthError(.notFound) }
             if collection.isAdmins {
                 guard actor.id != id else {

@@ -28,7 +28,8 @@ struct EmailChange: Sendable {
 extension Outbox {
     /// Asks the new address to confirm a change, and tells the old one.
     ///
-    /// `isTaken`: somebody else has the address, which the asker is not to learn; then nobody is asked.
+    /// `isTaken`: somebody else has the address, which the asker is not to learn; then nobody is asked, and all else is the
+    /// same. Throws `rate_limited` after ``floodMax`` changes in ``floodSeconds``.
     func askToConfirm(
         _ email: EmailAddress,
         of user: User,
@@ -37,10 +38,18 @@ extension Outbox {
         from client: Client,
         _ tx: Transaction
     ) throws {
+        guard try !isFlooded(user.id, by: .emailChange, tx) else {
+            throw AuthError(
+                .rateLimited,
+                "Too many changes of the email. Wait an hour.",
+                retryAfterSeconds: Self.floodSeconds
+            )
+        }
         try tx.putPendingEmail(email, of: user.id)
         try mailToken(
             .emailChange,
             to: isTaken ? nil : user.addressee(at: email.text),
+            insteadOf: user.id,
             in: collection,
             payload: email.text,
             tx

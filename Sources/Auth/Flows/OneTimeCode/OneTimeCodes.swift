@@ -69,10 +69,22 @@ struct OneTimeCodes: Sendable {
         by redeem: @escaping @Sendable (Transaction) throws -> Bool
     ) async throws -> SignIn {
         let now = services.clock.now()
+        let outbox = try await services.outboxIfOn()
         let proof = Proof(subject: subject, methods: [.oneTimeCode], at: now) { tx in
             guard try redeem(tx) else { return false }
-            if let user = try tx.user(subject), !user.isEmailVerified, let email = user.email {
-                try tx.verifyEmail(email, of: subject, at: now)
+            guard let user = try tx.user(subject), !user.isEmailVerified, let email = user.email else { return true }
+            try tx.verifyEmail(email, of: subject, at: now)
+            // Whoever made the account may not have been the owner of the address: what they have under way ends, and the
+            // owner learns that there is a password.
+            try tx.revokeOneTimeTokens(of: subject)
+            if try tx.passwordHash(of: subject) != nil {
+                try outbox?.notify(
+                    user,
+                    of: .confirmedBySignIn(since: user.createdAt),
+                    in: collection,
+                    from: client,
+                    tx
+                )
             }
             return true
         }

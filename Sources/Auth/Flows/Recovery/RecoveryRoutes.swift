@@ -15,6 +15,7 @@ struct RecoveryRoutes: Sendable {
                 "Mail a link that recovers an account, if there is one with this id, username or email",
                 limit: .auth,
                 needsMail: true,
+                isPathPrivate: true,
                 query: [.optional("collection", .text)],
                 gives: .object([.required("sent", .flag)])
             ) { call in

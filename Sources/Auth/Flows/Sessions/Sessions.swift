@@ -134,7 +134,7 @@ struct Sessions: Sendable {
             at: now,
             resource: resource
         )
-        try await services.db.write { [services] tx in
+        try await services.write(as: principal.actor(from: client)) { [services] tx in
             try tx.audit(
                 .fileTokenIssued,
                 by: principal.actor(from: client),

@@ -234,4 +234,32 @@ import Testing
         let body: JSON = ["email": "ada@example.org", "password": "another good one"]
         #expect(try await server.post(Self.register, body).code == "email_taken")
     }
+
+    @Test(arguments: Engine.available)
+    func `a taken username or value is refused alike, whoever has the email`(_ engine: Engine) async throws {
+        let server = try await TestServer(engine, settings: ["auth.enumeration_safe": "1"])
+        let fields: JSON = ["fields": [["name": "badge", "type": "text", "unique": true]]]
+        _ = try await server.send(.patch, "/api/collections/users", fields, token: try await server.admin()).data()
+        try await server.signUp("ada@example.org", ["username": "ada", "badge": "7"])
+        for (key, code) in [("username", "username_taken"), ("badge", "value_taken")] {
+            for email in ["ada@example.org", "free@example.org"] {
+                let value: JSON = key == "username" ? "ADA" : "7"
+                let body: JSON = ["email": .string(email), "password": "another good one", "\(key)": value]
+                let reply = try await server.post(Self.register, body)
+                #expect((reply.status, reply.code) == (409, code), "\(email) \(key)")
+            }
+        }
+        #expect(try await server.audit().contains("registration.refused") == false)
+    }
+
+    @Test(arguments: Engine.available)
+    func `an owner is not mailed without end`(_ engine: Engine) async throws {
+        let server = try await TestServer(engine, settings: ["auth.enumeration_safe": "1"])
+        try await server.signUp("ada@example.org")
+        for _ in 0..<(Outbox.floodMax + 3) {
+            _ = try await server.post(Self.register, ["email": "ada@example.org", "password": "another good one"])
+                .data()
+        }
+        #expect(try await server.mails().filter { $0 == "notice ada@example.org" }.count == Outbox.floodMax)
+    }
 }

@@ -119,4 +119,51 @@ import Testing
         let notice = try await server.mail(to: "ada@example.org", .notice)
         #expect(notice["text"]?.text?.contains("new@example.org") == true)
     }
+
+    @Test(arguments: Engine.available, [true, false])
+    func `a newer change withdraws an earlier one, whether or not the address is taken`(
+        _ engine: Engine,
+        _ isTaken: Bool
+    ) async throws {
+        let server = try await TestServer(engine, settings: ["auth.enumeration_safe": "1"])
+        let ada = try await ada(on: server)
+        if isTaken { try await server.signUp("eve@example.org") }
+        _ = try await server.send(.patch, ada.record, ["email": "own@example.org"], token: ada.token).data()
+        let first = try await server.token(to: "own@example.org", .emailChange)
+        _ = try await server.send(.patch, ada.record, ["email": "eve@example.org"], token: ada.token).data()
+        #expect(try await server.get("/auth/email-change?token=\(first)").status == 400)
+        #expect(try await server.post(Self.confirm, ["token": .string(first)]).status == 400)
+        server.clock.advance(seconds: 86_401)
+        try await Sweeper(services: server.services, lease: Lease(Lease.background, server.services)).sweep()
+        #expect(try await server.get(ada.record, token: ada.token).data()["pending_email"] == .null)
+    }
+
+    @Test(arguments: Engine.available)
+    func `a reset takes a waiting change along`(_ engine: Engine) async throws {
+        let server = try await TestServer(engine)
+        let ada = try await ada(on: server)
+        _ = try await server.send(.patch, ada.record, ["email": "thief@example.org"], token: ada.token).data()
+        _ = try await server.post("/api/auth/users/request-password-reset", ["email": "ada@example.org"]).data()
+        let reset: JSON = [
+            "token": .string(try await server.token(to: "ada@example.org", .reset)), "password": "a brand new one",
+        ]
+        _ = try await server.post("/api/auth/users/confirm-password-reset", reset).data()
+        let token = try await server.signIn("ada@example.org", password: "a brand new one")
+        #expect(try await server.get(ada.record, token: token).data()["pending_email"] == .null)
+        let stolen = try await server.token(to: "thief@example.org", .emailChange)
+        #expect(try await server.post(Self.confirm, ["token": .string(stolen)]).status == 400)
+    }
+
+    @Test(arguments: Engine.available)
+    func `others are not mailed without end`(_ engine: Engine) async throws {
+        let server = try await TestServer(engine)
+        let ada = try await ada(on: server)
+        for number in 0..<Outbox.floodMax {
+            let body: JSON = ["email": .string("x\(number)@example.org")]
+            _ = try await server.send(.patch, ada.record, body, token: ada.token).data()
+        }
+        let refused = try await server.send(.patch, ada.record, ["email": "y@example.org"], token: ada.token)
+        #expect((refused.status, refused.code) == (429, "rate_limited"))
+        #expect(try await server.mails().contains("email_change y@example.org") == false)
+    }
 }

@@ -171,4 +171,24 @@ import Testing
         }
         #expect(content.allSatisfy { !$0.contains(token) && !$0.contains(code) })
     }
+
+    @Test(arguments: Engine.available)
+    func `who signs in by mail to an account that others made is told of its password, and what they began ends`(
+        _ engine: Engine
+    ) async throws {
+        let server = try await TestServer(engine, settings: Self.on)
+        let squatter = try await server.signedUp("ada@example.org")
+        let id = try await server.get("/api/auth/me", token: squatter).data()["id"]?.text ?? ""
+        let change: JSON = ["email": "squatter@example.org"]
+        _ = try await server.send(.patch, "/api/records/users/\(id)", change, token: squatter).data()
+        let mail = try await mailed(server)
+        server.clock.advance(seconds: 1)
+        let record = try await server.post(Self.auth, ["token": mail["token"] ?? .null]).data()["record"]
+        #expect(record?["pending_email"] == .null)
+        let stolen: JSON = ["token": .string(try await server.token(to: "squatter@example.org", .emailChange))]
+        #expect(try await server.post("/api/auth/users/confirm-email-change", stolen).status == 400)
+        let notice = try await server.mail(to: "ada@example.org", .notice)
+        #expect(notice["subject"] == "Your address is confirmed")
+        #expect(notice["text"]?.text?.contains("with a password") == true)
+    }
 }

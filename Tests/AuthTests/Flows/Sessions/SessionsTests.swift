@@ -1,4 +1,5 @@
 import HTTPTypes
+import OrderedCollections
 import Storage
 import StorageTesting
 import Testing
@@ -227,5 +228,29 @@ import Testing
 
     private func claims(of token: String, _ server: TestServer) async throws -> SessionClaims {
         try #require(try await server.services.signingKeys().verify(token))
+    }
+
+    /// A request may be admitted long before its body has come.
+    @Test(arguments: Engine.available)
+    func `what was admitted before a session ended writes nothing afterwards`(_ engine: Engine) async throws {
+        let server = try await TestServer(engine)
+        let token = try await server.signedUp("ada@example.org")
+        let me = try await server.get("/api/auth/me", token: token).data()
+        let id = try #require(UserID(rawValue: me["id"]?.text ?? ""))
+        let session = try await server.services.db.read { tx in
+            try tx.one("SELECT id FROM sessions")?.get("id", as: SessionID.self)
+        }
+        let actor = Actor(id: id, session: session, client: Client(address: "192.0.2.1", userAgent: nil))
+        let collection = try #require(try await server.services.collections()["users"])
+        let change = try RecordInput(["nick": "Countess"], for: .change, in: collection)
+        _ = try await server.app.accounts.change(id, in: collection, to: change, by: actor)
+        _ = try await server.post("/api/auth/logout", token: token).data()
+        let late = try RecordInput(["nick": "Eve"], for: .change, in: collection)
+        await #expect(throws: AuthError.self) {
+            try await server.app.accounts.change(id, in: collection, to: late, by: actor)
+        }
+        await #expect(throws: AuthError.self) { try await server.app.accounts.delete(id, in: collection, by: actor) }
+        let fresh = try await server.signIn("ada@example.org")
+        #expect(try await server.get("/api/auth/me", token: fresh).data()["nick"] == "Countess")
     }
 }
