@@ -75,6 +75,15 @@ def test_a_rotated_secret_signs_on_every_node(nodes: list[Server]) -> None:
     assert statuses(nodes, nodes[0].new_user()["token"]) == [200, 200]
 
 
+def test_registrations_on_two_nodes_at_once_are_all_served(nodes: list[Server]) -> None:
+    def register(number: int) -> int:
+        body = {"email": fresh_email(), "password": PASSWORD}
+        return nodes[number % 2].call("POST", "/api/auth/users/register", body).status
+
+    with ThreadPoolExecutor(32) as clients:
+        assert Counter(clients.map(register, range(200))) == {200: 200}
+
+
 def test_of_sixteen_redemptions_spread_over_two_nodes_one_wins(launch: Launcher) -> None:
     nodes = launch.nodes(2)
     token = nodes[1].setup_token()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import time
 
 import pytest
 from conftest import PASSWORD, Server, fresh_email
@@ -166,3 +167,20 @@ def test_requests_that_are_never_finished_hold_nobody_up(server: Server) -> None
     for connection in begun:
         connection.close()
     server.call("GET", "/api/health").accepted()
+
+
+# A request whose body takes its time
+
+
+def test_a_body_that_comes_after_its_session_has_ended_changes_nothing(server: Server) -> None:
+    login = server.new_user()
+    record, body = f"/api/records/users/{login['record']['id']}", b'{"nick":"Eve"}'
+    head = f"PATCH {record} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {login['token']}\r\n"
+    with server.connect() as connection:
+        content = f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+        connection.sendall((head + content).encode() + body[:1])
+        time.sleep(0.3)  # so that it is admitted
+        server.call("POST", "/api/auth/logout", token=login["token"]).accepted()
+        connection.sendall(body[1:])
+        assert connection.recv(100).startswith(b"HTTP/1.1 401 ")
+    assert "nick" not in server.login(login["record"]["email"])["record"]
