@@ -86,7 +86,7 @@ CREATE TABLE outbox (
 
 CREATE INDEX outbox_by_user ON outbox USING btree (user_id, created_at);
 
-CREATE INDEX outbox_due ON outbox USING btree (next_attempt_at) WHERE (state = ANY (ARRAY['pending'::text, 'sending'::text]));
+CREATE INDEX outbox_due ON outbox USING btree (next_attempt_at) WHERE (state = ANY (ARRAY['pending'::text, 'sending'::text, 'void'::text]));
 
 CREATE TABLE schema_migrations (
     number bigint NOT NULL,

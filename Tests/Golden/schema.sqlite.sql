@@ -74,7 +74,7 @@ CREATE TABLE outbox (
 
 CREATE INDEX outbox_by_user ON outbox (user_id, created_at);
 
-CREATE INDEX outbox_due ON outbox (next_attempt_at) WHERE state IN ('pending', 'sending');
+CREATE INDEX outbox_due ON outbox (next_attempt_at) WHERE state IN ('pending', 'sending', 'void');
 
 CREATE TABLE schema_migrations (
     number INTEGER NOT NULL PRIMARY KEY,

@@ -68,10 +68,13 @@ extension Transaction {
     }
 
     /// Those that wait longest for a try, if any is due.
+    ///
+    /// Mails to nobody are in the index too, so that storing one is the same work.
     func dueMails(at now: Timestamp, limit: Int) throws -> [OutboxMail] {
         try all(
             """
-            SELECT * FROM outbox WHERE state IN ('pending', 'sending') AND next_attempt_at <= \(now)
+            SELECT * FROM outbox
+            WHERE state IN ('pending', 'sending', 'void') AND state <> 'void' AND next_attempt_at <= \(now)
             ORDER BY next_attempt_at, id LIMIT \(limit)
             """
         ).map(OutboxMail.init)

@@ -42,7 +42,7 @@ extension Schema {
             settled_at {int}
         ){strict}
 
-        CREATE INDEX outbox_due ON outbox (next_attempt_at) WHERE state IN ('pending', 'sending')
+        CREATE INDEX outbox_due ON outbox (next_attempt_at) WHERE state IN ('pending', 'sending', 'void')
 
         CREATE INDEX outbox_by_user ON outbox (user_id, created_at)
 
