@@ -1,4 +1,4 @@
-"""The browser suite: the built-in pages, as people meet them in Chromium.
+"""The browser suite: the built-in pages, as people meet them in Chromium (contract §3).
 
 Servers, options and words are those of Tests/CLI. Every window is watched: a test fails in its teardown when a page has
 asked another server for something, set a cookie, or made the browser complain.
@@ -9,43 +9,37 @@ from __future__ import annotations
 import importlib.util
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Page, Response, sync_playwright
+from playwright.sync_api import Browser, sync_playwright
 
 # The other suite's conftest.py, under a name of its own: this file is `conftest` already.
 _spec = importlib.util.spec_from_file_location("cli", Path(__file__).parents[1] / "CLI" / "conftest.py")
+assert _spec and _spec.loader
 cli = sys.modules["cli"] = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(cli)
+pytest.register_assert_rewrite("window", "pages", "states")
 
-from cli import (  # noqa: E402, F401: hooks and fixtures count by being here
-    PASSWORD,
-    Reply,
+# Hooks and fixtures count by being here.
+from cli import (  # noqa: E402
     Server,
     eventually,
     fresh_email,
-    launch,
-    launch_for_module,
-    pytest_addoption,
-    pytest_collection_modifyitems,
-    pytest_configure,
-    pytest_report_header,
+    launch,  # noqa: F401
+    launch_for_module,  # noqa: F401
+    pytest_addoption,  # noqa: F401
+    pytest_collection_modifyitems,  # noqa: F401
+    pytest_configure,  # noqa: F401
+    pytest_report_header,  # noqa: F401
 )
+from pages import LONG_NAME, send_form  # noqa: E402
+from window import DESKTOP, OpenWindow, Window  # noqa: E402
 
 # Debian's. Playwright's own browsers are not needed.
 CHROMIUM = Path(os.environ.get("CHROMIUM", "/usr/bin/chromium"))
-SCREENSHOTS = os.environ.get("LATCHKEY_SCREENSHOTS", "")
-SECONDS_MAX = 10
-# More than any page has controls.
-TABS_MAX = 10
-
-DESKTOP: dict[str, Any] = {"viewport": {"width": 1280, "height": 800}}
-PHONE: dict[str, Any] = {
-    "viewport": {"width": 360, "height": 740}, "device_scale_factor": 2, "is_mobile": True, "has_touch": True
-}  # fmt: skip
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
@@ -62,106 +56,6 @@ def browser() -> Iterator[Browser]:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)
         yield browser
         browser.close()
-
-
-class Window:
-    """One page in a browser profile of its own, used by keyboard, and what the browser says about it."""
-
-    def __init__(self, browser: Browser, options: Mapping[str, Any]) -> None:
-        self.context = browser.new_context(**options)
-        self.context.set_default_timeout(SECONDS_MAX * 1000)
-        self.page: Page = self.context.new_page()
-        self.requests: list[str] = []
-        self.statuses: list[int] = []
-        self.complaints: list[str] = []
-        self.page.on("request", lambda request: self.requests.append(request.url))
-        self.page.on("response", lambda response: self.statuses.append(response.status))
-        self.page.on("console", self._note)
-        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
-        self._devtools = self.context.new_cdp_session(self.page)
-        self._devtools.on("Audits.issueAdded", lambda event: self.complaints.append(str(event["issue"])))
-        self._devtools.send("Audits.enable")
-        self._size = self.page.viewport_size
-
-    def _note(self, message: ConsoleMessage) -> None:
-        # A page that says what is wrong has the status of a refusal, which Chromium notes as an error.
-        is_status = message.text.startswith("Failed to load resource: the server responded with a status of 4")
-        if message.type in ("error", "warning") and not is_status:
-            self.complaints.append(message.text)
-
-    def forget(self) -> None:
-        """Makes it as good as new for the next test: the pages leave nothing behind in it, which is tested."""
-        self.resize(self._size["width"], self._size["height"])
-        self.enlarge_text(1)
-        for seen in (self.requests, self.statuses, self.complaints):
-            seen.clear()
-
-    def assert_clean(self) -> None:
-        """Every page so far kept to its own server, set no cookie, and pleased the browser."""
-        assert self.context.cookies() == []
-        outside = [url for url in self.requests if not url.startswith("http://127.0.0.1:")]
-        assert not outside, f"asked for {outside}"
-        assert not self.complaints, self.complaints
-
-    # What people do
-
-    def open(self, address: str) -> Response:
-        response = self.page.goto(address)
-        assert response
-        return response
-
-    def tab_to(self, selector: str) -> None:
-        """Moves the focus as people do without a mouse."""
-        wanted = self.page.locator(f"{selector}:focus")
-        for _ in range(TABS_MAX):
-            if wanted.count():
-                return
-            self.page.keyboard.press("Tab")
-        pytest.fail(f"the keyboard doesn't get to {selector}")
-
-    def type(self, selector: str, text: str) -> None:
-        self.tab_to(selector)
-        self.page.keyboard.insert_text(text)
-
-    def press_enter(self) -> Response:
-        """Sends the form that has the focus, and returns the answer."""
-        with self.page.expect_navigation() as navigation:
-            self.page.keyboard.press("Enter")
-        return navigation.value
-
-    def resize(self, width: int, height: int) -> None:
-        self.page.set_viewport_size({"width": width, "height": height})
-
-    def enlarge_text(self, factor: int) -> None:
-        """As the browser's setting does it: pages that size their text in rem or percent follow."""
-        sizes = {"standard": 16 * factor, "fixed": 13 * factor}
-        self._devtools.send("Page.setFontSizes", {"fontSizes": sizes})
-
-    # What they see
-
-    @property
-    def heading(self) -> str:
-        return self.page.locator("h1").inner_text()
-
-    @property
-    def alert(self) -> str:
-        return self.page.get_by_role("alert").inner_text()
-
-    @property
-    def text(self) -> str:
-        return self.page.locator("main").inner_text()
-
-    def sees(self, selector: str) -> bool:
-        return self.page.locator(selector).is_visible()
-
-    def shoot(self, name: str) -> None:
-        """A picture for people to look at, where LATCHKEY_SCREENSHOTS names a directory."""
-        if SCREENSHOTS:
-            Path(SCREENSHOTS).mkdir(parents=True, exist_ok=True)
-            self.page.screenshot(path=Path(SCREENSHOTS) / f"{name}.png", full_page=True)
-
-
-OpenWindow = Callable[..., Window]
 
 
 @pytest.fixture(scope="session")
@@ -186,3 +80,31 @@ def window(browser: Browser, windows: dict[str, Window]) -> Iterator[OpenWindow]
     yield the_one
     for one in opened:
         one.assert_clean()
+
+
+@pytest.fixture(scope="module")
+def server(launch_for_module: Callable[..., Server]) -> Server:  # noqa: F811
+    """A server with an admin, one-time codes, and a second collection."""
+    server = launch_for_module().admin_setup()
+    server.call("PATCH", "/api/admin/settings", {"auth.otp.enabled": "1"}, token=server.admin).accepted()
+    collection = {"name": LONG_NAME, "type": "auth", "fields": []}
+    server.call("POST", "/api/collections", collection, token=server.admin).accepted()
+    return server
+
+
+@pytest.fixture(scope="module")
+def bare_server(launch_for_module: Callable[..., Server]) -> Server:  # noqa: F811
+    """A server without an admin, without one-time codes, and without a way for mails."""
+    server = launch_for_module()
+    server.command("settings", "set", "smtp.enabled=1")
+    eventually(lambda: send_form(server, "/auth/reset", email=fresh_email()).status == 422)
+    return server
+
+
+@pytest.fixture(scope="module")
+def strict_server(launch_for_module: Callable[..., Server]) -> Server:  # noqa: F811
+    """A server that takes one form in ten minutes, and has had that."""
+    server = launch_for_module(rate_limited=True)
+    server.command("settings", "set", "rate_limit.rules=auth=1/600")
+    eventually(lambda: send_form(server, "/auth/recover", email=fresh_email()).status == 429)
+    return server

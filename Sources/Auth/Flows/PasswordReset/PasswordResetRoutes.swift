@@ -46,7 +46,8 @@ struct PasswordResetRoutes: Sendable {
             template: .reset,
             purposes: PasswordReset.purposes,
             title: "Set a new password",
-            lead: "Choose a new password. Every device that is signed in will be signed out.",
+            lead:
+                "Choose a new password for <strong>{{email}}</strong>. Every device that is signed in will be signed out.",
             button: "Set password",
             takesPassword: true,
             another: .here(

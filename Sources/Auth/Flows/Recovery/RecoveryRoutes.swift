@@ -34,7 +34,8 @@ struct RecoveryRoutes: Sendable {
             template: .recover,
             purposes: PasswordReset.purposes,
             title: "Recover your account",
-            lead: "Choose a new password. Every device that is signed in will be signed out.",
+            lead:
+                "Choose a new password for <strong>{{email}}</strong>. Every device that is signed in will be signed out.",
             button: "Set password",
             takesPassword: true,
             another: .here(
@@ -45,7 +46,10 @@ struct RecoveryRoutes: Sendable {
             },
             use: { click in
                 try await reset.confirm(click.token, click.password, in: click.collection, from: click.client)
-                return .init(title: "Your account is yours again", text: "Sign in with the new password.")
+                return .init(
+                    title: "Your account is yours again",
+                    text: "Sign in with the new password. You can close this page."
+                )
             }
         )
     }
