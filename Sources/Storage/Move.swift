@@ -38,7 +38,7 @@ package struct Move: Sendable {
         package let digest: String
     }
 
-    /// Returns what was copied, table by table.
+    /// Returns what was copied, table by table, by name.
     ///
     /// `confirm` is asked last, before the commit, and may refuse by throwing. Throws ``DatabaseError/schema(_:)`` when the
     /// target holds something, or in the end holds something else than the source; then nothing is left in it.
@@ -46,21 +46,21 @@ package struct Move: Sendable {
         reporting report: @escaping @Sendable (Progress) -> Void,
         confirming confirm: @escaping @Sendable () async throws -> Void = {}
     ) async throws -> [Copied] {
-        let (tables, counts) = try await source.read { tx in
-            let tables = try tx.tables()
-            return (tables, try tables.map { try tx.count($0) })
+        let originals = try await source.read { tx in
+            try tx.tables().map { (table: $0, count: try tx.count($0)) }
         }
-        let total = counts.reduce(0, +)
+        let total = originals.reduce(0) { $0 + $1.count }
         return try await target.writeAlone { [source] tx in
             let targets = try tx.tables()
-            guard targets.map(\.name).sorted() == tables.map(\.name).sorted() else {
+            guard targets.map(\.name).sorted() == originals.map(\.table.name).sorted() else {
                 throw DatabaseError.schema("The two databases have different tables.")
             }
             try tx.checkEmpty(targets)
             var done = 0
-            let copied = try zip(tables, counts).map { table, count in
-                guard let target = targets.first(where: { $0.name == table.name }) else {
-                    throw DatabaseError.schema("The table \(table.name) is missing.")
+            // In the order of the target: its foreign keys are checked, and the source may have fewer.
+            let copied = try targets.map { target in
+                guard let (table, count) = originals.first(where: { $0.table.name == target.name }) else {
+                    throw DatabaseError.schema("The table \(target.name) is missing.")
                 }
                 let copied = try RowsDigest.scan(table) { last in
                     try Blocking.wait { try await source.read { tx in try tx.rows(of: table, after: last) } }
@@ -79,7 +79,7 @@ package struct Move: Sendable {
             }
             try tx.compare(copied, targets, total: total, report)
             try Blocking.wait(confirm)
-            return copied
+            return copied.sorted { $0.table < $1.table }
         }
     }
 }
