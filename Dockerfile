@@ -4,7 +4,7 @@
 
 FROM swift:6.3-bookworm AS build
 RUN apt-get update \
-    && apt-get install --yes --no-install-recommends libcurl4-openssl-dev libpq-dev libsodium-dev libsqlite3-dev pkg-config \
+    && apt-get install --yes --no-install-recommends libcurl4-openssl-dev libpq-dev libqrencode-dev libsodium-dev libsqlite3-dev pkg-config \
     && rm -rf /var/lib/apt/lists/*
 WORKDIR /build
 # The packages are fetched in a layer of their own, which a change to the sources does not renew.
@@ -19,7 +19,7 @@ RUN swift build -c release --static-swift-stdlib --product latchkey \
 
 FROM debian:12-slim
 RUN apt-get update \
-    && apt-get install --yes --no-install-recommends ca-certificates libcurl4 libpq5 libsqlite3-0 \
+    && apt-get install --yes --no-install-recommends ca-certificates libcurl4 libpq5 libqrencode4 libsqlite3-0 \
     && rm -rf /var/lib/apt/lists/* \
     && useradd --system --uid 8090 --home-dir /var/lib/latchkey --shell /usr/sbin/nologin latchkey \
     && install -d -m 700 -o latchkey -g latchkey /var/lib/latchkey

@@ -13,6 +13,7 @@ package struct App: Sendable {
     let setUp: SetUp
     let settingsChanges: SettingsChanges
     let accounts: Accounts
+    let factors: SecondFactors
     let routes: [Route]
     let responder: Responder
     private let lease: Lease
@@ -23,7 +24,9 @@ package struct App: Sendable {
     init(_ installation: Installation, lines: LineWriter, extraRoutes: [Route] = []) {
         let services = installation.services
         let sessions = Sessions(services: services)
-        let passwords = Passwords(services: services, sessions: sessions)
+        factors = SecondFactors(services: services, sessions: sessions)
+        let passwords = Passwords(services: services, sessions: sessions, factors: factors)
+        let reauthentication = Reauthentication(services: services, passwords: passwords, factors: factors)
         accounts = Accounts(services: services, passwords: passwords)
         setUp = SetUp(services: services, accounts: accounts)
         settingsChanges = SettingsChanges(services: services)
@@ -32,14 +35,16 @@ package struct App: Sendable {
         lease = Lease(Lease.background, services)
         let limiter = RateLimiter(isShared: installation.configuration.isShared)
         limiter.hear(services.db)
-        let reset = PasswordReset(services: services, passwords: passwords)
+        let reset = PasswordReset(services: services, passwords: passwords, factors: factors)
         let flows: [[Route]] = [
-            RecordRoutes(accounts: accounts).routes,
+            RecordRoutes(accounts: accounts, reauthentication: reauthentication).routes,
             PasswordRoutes(passwords: passwords).routes,
             EmailVerificationRoutes(verification: EmailVerification(services: services)).routes,
             PasswordResetRoutes(reset: reset).routes,
             RecoveryRoutes(recovery: Recovery(services: services), reset: reset).routes,
             OneTimeCodeRoutes(codes: OneTimeCodes(services: services, sessions: sessions)).routes,
+            MFARoutes(factors: factors).routes,
+            ReauthenticationRoutes(reauthentication: reauthentication).routes,
             EmailChangeRoutes(emailChange: EmailChange(services: services)).routes,
             SessionRoutes(sessions: sessions).routes,
             SetUpRoutes(setUp: setUp).routes,

@@ -36,6 +36,18 @@ package struct Commands: Sendable {
         )
     }
 
+    /// Removes the second factor of an admin who has lost it.
+    ///
+    /// Throws `not_found`.
+    package func disableAdminMFA(email: String) async throws {
+        let admins = try await services.adminsCollection()
+        let name = SignInName(kind: .email, text: email)
+        guard let admin = try await services.db.read({ tx in try tx.user(named: name, in: admins.id) }) else {
+            throw AuthError(.notFound, "There is no admin with this email.")
+        }
+        try await app.factors.reset(admin.id, in: admins, by: .commandLine)
+    }
+
     /// All settings, or the one of `key`, secrets masked.
     ///
     /// Throws `not_found`.

@@ -3,8 +3,8 @@ import Auth
 
 struct Admin: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        abstract: "Create admins, or give one a new password.",
-        subcommands: [Create.self, ResetPassword.self]
+        abstract: "Create admins, give one a new password, or remove one's second factor.",
+        subcommands: [Create.self, ResetPassword.self, DisableMFA.self]
     )
 
     /// The email and password of an admin.
@@ -49,6 +49,24 @@ struct Admin: AsyncParsableCommand {
                 try await commands.resetAdminPassword(email: credentials.email, password: password)
             }
             Output.line("The password of \(credentials.email) is changed; their sessions have ended.")
+        }
+    }
+
+    struct DisableMFA: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            commandName: "disable-mfa",
+            abstract: "Remove the second factor of an admin who has lost it.",
+            discussion: "Works on the database directly, also while the server runs. The recovery codes go too."
+        )
+
+        @Option(help: "The admin's email.")
+        var email: String
+
+        @OptionGroup var common: CommonOptions
+
+        func run() async throws {
+            try await common.withCommands { commands in try await commands.disableAdminMFA(email: email) }
+            Output.line("\(email) signs in without a second factor now.")
         }
     }
 }

@@ -103,10 +103,16 @@ CREATE TABLE secrets (
     hash text NOT NULL,
     created_at bigint NOT NULL,
     last_used_at bigint,
+    state text,
+    sealed text,
+    last_step bigint,
+    bucket bigint,
     CONSTRAINT secrets_pkey PRIMARY KEY (id)
 ) WITH (fillfactor=70);
 
 CREATE INDEX secrets_by_user ON secrets USING btree (user_id);
+
+CREATE UNIQUE INDEX secrets_mfa ON secrets USING btree (user_id) WHERE (type = 'mfa'::text);
 
 CREATE UNIQUE INDEX secrets_user_id ON secrets USING btree (user_id) WHERE (type = 'password'::text);
 
@@ -172,6 +178,7 @@ CREATE TABLE users (
     updated_at bigint NOT NULL,
     last_login_at bigint,
     pending_email text,
+    mfa_enabled boolean NOT NULL DEFAULT false,
     CONSTRAINT users_check CHECK (((kind = 'system'::text) OR (email IS NOT NULL))),
     CONSTRAINT users_kind_check CHECK ((kind = ANY (ARRAY['human'::text, 'system'::text]))),
     CONSTRAINT users_status_check CHECK ((status = ANY (ARRAY['active'::text, 'pending'::text, 'suspended'::text]))),

@@ -90,9 +90,11 @@ CREATE TABLE secrets (
     hash TEXT NOT NULL,
     created_at INTEGER NOT NULL,
     last_used_at INTEGER
-) STRICT;
+, state TEXT, sealed TEXT, last_step INTEGER, bucket INTEGER) STRICT;
 
 CREATE INDEX secrets_by_user ON secrets (user_id);
+
+CREATE UNIQUE INDEX secrets_mfa ON secrets (user_id) WHERE type = 'mfa';
 
 CREATE UNIQUE INDEX secrets_user_id ON secrets (user_id) WHERE type = 'password';
 
@@ -152,7 +154,7 @@ CREATE TABLE users (
     data TEXT NOT NULL,
     created_at INTEGER NOT NULL,
     updated_at INTEGER NOT NULL,
-    last_login_at INTEGER, pending_email TEXT,
+    last_login_at INTEGER, pending_email TEXT, mfa_enabled INTEGER NOT NULL DEFAULT 0,
     CHECK (kind = 'system' OR email IS NOT NULL),
     CONSTRAINT users_collection_id_email_folded UNIQUE (collection_id, email_folded),
     CONSTRAINT users_collection_id_username_folded UNIQUE (collection_id, username_folded)

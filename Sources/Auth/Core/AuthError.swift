@@ -37,7 +37,9 @@ struct AuthError: Error {
         case tokenExpired = "token_expired"
         case sessionEnded = "session_ended"
         case invalidCredentials = "invalid_credentials"
+        case reauthenticationRequired = "reauthentication_required"
         case forbidden
+        case mfaEnrolmentRequired = "mfa_enrolment_required"
         case notFound = "not_found"
         case methodNotAllowed = "method_not_allowed"
         case emailTaken = "email_taken"
@@ -46,6 +48,8 @@ struct AuthError: Error {
         case nameTaken = "name_taken"
         case lastAdmin = "last_admin"
         case builtIn = "built_in"
+        case mfaEnabled = "mfa_enabled"
+        case mfaNotSetUp = "mfa_not_set_up"
         case tooLarge = "too_large"
         case unsupportedMediaType = "unsupported_media_type"
         case validationFailed = "validation_failed"
@@ -63,12 +67,14 @@ struct AuthError: Error {
 extension AuthError.Code {
     var status: Int {
         switch self {
-        case .malformed, .invalidOneTimeToken, .alreadySetUp: 400
-        case .unauthenticated, .invalidToken, .tokenExpired, .sessionEnded, .invalidCredentials: 401
-        case .forbidden: 403
+        case .malformed, .invalidOneTimeToken, .alreadySetUp, .mfaNotSetUp: 400
+        case .unauthenticated, .invalidToken, .tokenExpired, .sessionEnded, .invalidCredentials,
+            .reauthenticationRequired:
+            401
+        case .forbidden, .mfaEnrolmentRequired: 403
         case .notFound: 404
         case .methodNotAllowed: 405
-        case .emailTaken, .usernameTaken, .valueTaken, .nameTaken, .lastAdmin, .builtIn: 409
+        case .emailTaken, .usernameTaken, .valueTaken, .nameTaken, .lastAdmin, .builtIn, .mfaEnabled: 409
         case .tooLarge: 413
         case .unsupportedMediaType: 415
         case .validationFailed, .featureDisabled, .mailNotConfigured, .mailNotSent: 422
@@ -89,6 +95,9 @@ extension AuthError.Code {
         case .tokenExpired: "This token has expired. Log in again."
         case .sessionEnded: "This session has ended. Log in again."
         case .invalidCredentials: "The name or the password is wrong."
+        case .reauthenticationRequired: "Show again that it is you: this can't be taken back."
+        case .mfaEnrolmentRequired:
+            "This account must have a second factor. Set one up by totp/setup and totp/confirm; until then nothing else works."
         case .forbidden: "You may not do this."
         case .notFound: "There is nothing here."
         case .methodNotAllowed: "This route doesn't take this method."
@@ -98,6 +107,8 @@ extension AuthError.Code {
         case .nameTaken: "This name is already taken."
         case .lastAdmin: "The last admin can't be removed."
         case .builtIn: "This is built in and can't be removed or renamed."
+        case .mfaEnabled: "This account has a second factor already. Disable it first."
+        case .mfaNotSetUp: "This account has no second factor set up."
         case .tooLarge: "The body is larger than 1 MiB."
         case .unsupportedMediaType: "Send JSON, with `Content-Type: application/json`."
         case .validationFailed: "validation failed"

@@ -21,8 +21,15 @@ struct Collection: Sendable {
         var registration = true
         /// Keys that no field describes are kept in the record, as seed 002 has it; otherwise they are refused.
         var additionalFields = true
+        /// Its users must have a second factor.
+        var mfaRequired = false
 
-        var json: JSON { ["registration": .bool(registration), "additional_fields": .bool(additionalFields)] }
+        var json: JSON {
+            [
+                "registration": .bool(registration), "additional_fields": .bool(additionalFields),
+                "mfa_required": .bool(mfaRequired),
+            ]
+        }
 
         /// With the options that are given.
         ///
@@ -37,10 +44,11 @@ struct Collection: Sendable {
                 switch key {
                 case "registration": options.registration = flag
                 case "additional_fields": options.additionalFields = flag
+                case "mfa_required": options.mfaRequired = flag
                 default:
                     throw FieldSchema.Invalid(
                         "options.\(key)",
-                        "is not an option; there are registration, additional_fields"
+                        "is not an option; there are registration, additional_fields, mfa_required"
                     )
                 }
             }

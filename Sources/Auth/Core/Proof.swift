@@ -16,7 +16,14 @@ struct Proof: Sendable {
     enum Method: String, Sendable, Codable {
         /// A password.
         case password = "pwd"
-        /// A code or link that was mailed.
+        /// A code of an authenticator, or a code or link that was mailed.
         case oneTimeCode = "otp"
+        /// A recovery code.
+        case recoveryCode = "recovery"
+        /// More than one factor.
+        case multiFactor = "mfa"
+
+        /// Whether no second factor is asked for after it.
+        var isSufficient: Bool { self == .multiFactor || self == .recoveryCode }
     }
 }

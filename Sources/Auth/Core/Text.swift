@@ -9,6 +9,11 @@ extension StringProtocol {
     /// Composed last, since lower case can come apart again.
     var folded: String { lowercased().precomposedStringWithCanonicalMapping }
 
+    /// The host of a URL; nil when it has none.
+    var urlHost: String? {
+        URLComponents(string: String(self))?.host.flatMap { $0.isEmpty ? nil : $0 }
+    }
+
     /// An absolute URL of http or https with a host, and without user info.
     var isHTTPURL: Bool {
         // `URLComponents` mends what it can; a stored URL must be one as it stands (RFC 3986).

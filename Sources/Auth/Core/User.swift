@@ -14,6 +14,8 @@ struct User: Sendable {
     /// Takes the place of `email` when its owner confirms it from there.
     var pendingEmail: String?
     let isAnonymous: Bool
+    /// Signs in with a second factor.
+    var isMFAEnabled = false
     /// The collection's own fields.
     let data: OrderedDictionary<String, JSON>
     let createdAt: Timestamp
@@ -34,7 +36,8 @@ struct User: Sendable {
 
     /// Keys of a record that clients can't set: they belong to the server.
     static let reservedKeys: Set<String> = [
-        "id", "collection", "kind", "status", "email_verified", "verified", "anonymous", "password", "password_hash",
+        "id", "collection", "kind", "status", "email_verified", "verified", "anonymous", "mfa_enabled", "password",
+        "password_hash",
         "tokens_valid_after", "groups", "permissions", "created_at", "updated_at", "last_login_at", "pending_email",
     ]
 
@@ -52,7 +55,7 @@ struct User: Sendable {
             "id": .string(id.rawValue), "collection": .string(collection.name), "kind": .string(kind.rawValue),
             "status": .string(status.rawValue), "email": .optional(email), "username": .optional(username),
             "email_verified": .bool(isEmailVerified), "pending_email": .optional(pendingEmail),
-            "anonymous": .bool(isAnonymous), "created_at": createdAt.json,
+            "anonymous": .bool(isAnonymous), "mfa_enabled": .bool(isMFAEnabled), "created_at": createdAt.json,
             "updated_at": updatedAt.json, "last_login_at": lastLoginAt?.json ?? .null,
         ]
         return own.merging(data)

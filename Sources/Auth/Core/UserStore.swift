@@ -208,6 +208,7 @@ extension User {
             isEmailVerified: try row.get("email_verified"),
             pendingEmail: try row.get("pending_email"),
             isAnonymous: try row.get("anonymous"),
+            isMFAEnabled: try row.get("mfa_enabled"),
             data: data,
             createdAt: try row.get("created_at"),
             updatedAt: try row.get("updated_at"),

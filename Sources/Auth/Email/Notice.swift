@@ -10,6 +10,9 @@ enum Notice: Sendable {
     case recoveryUsed
     /// The address of an account with a password was confirmed by signing in by mail.
     case confirmedBySignIn(since: Timestamp)
+    case secondFactorRemoved
+    /// In place of the password.
+    case recoveryCodeUsed
     /// Another way to sign in was added, such as a device or a provider.
     case signInMethodAdded(String)
     /// Somebody tried to register with the address of this account.
@@ -23,6 +26,8 @@ enum Notice: Sendable {
         case .emailChanged: "Your email address was changed"
         case .recoveryUsed: "Your account was recovered"
         case .confirmedBySignIn: "Your address is confirmed"
+        case .recoveryCodeUsed: "A recovery code was used to sign in"
+        case .secondFactorRemoved: "Your second factor was removed"
         case .signInMethodAdded: "A way to sign in was added to your account"
         case .registrationAttempted: "You already have an account"
         }
@@ -49,6 +54,10 @@ enum Notice: Sendable {
             You have signed in by mail to an account that was made at \(since.rfc3339), with a password. If it was not you \
             who chose that, set a new password by “forgot password”: it signs out everybody else.
             """
+        case .recoveryCodeUsed:
+            "It stood for your password and second factor, and is spent. If it was not you, make new codes and change your password."
+        case .secondFactorRemoved:
+            "Signing in asks for no second factor any more. If it was not you, change your password and set it up again."
         case .signInMethodAdded(let method):
             "It is: \(method). If it was not you, remove it and change your password."
         case .registrationAttempted:

@@ -11,6 +11,8 @@ struct Call: Sendable {
     /// What `:col` names.
     fileprivate(set) var namedCollection: Collection?
     private let signedIn: Principal?
+    /// The header `X-MFA-Code`.
+    let mfaCode: String?
     let body: OrderedDictionary<String, JSON>
 
     init(
@@ -21,6 +23,7 @@ struct Call: Sendable {
         client: Client,
         collection: Collection?,
         principal: Principal?,
+        mfaCode: String?,
         body: OrderedDictionary<String, JSON>
     ) {
         self.services = services
@@ -30,6 +33,7 @@ struct Call: Sendable {
         self.client = client
         namedCollection = collection
         signedIn = principal
+        self.mfaCode = mfaCode
         self.body = body
     }
 

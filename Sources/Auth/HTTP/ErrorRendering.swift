@@ -31,7 +31,7 @@ extension Responder {
         headers[.contentType] = "application/json"
         if error.code.status == 401 {
             // RFC 6750 §3: a request without a token is told no error.
-            let isTokenless = error.code == .unauthenticated || error.code == .invalidCredentials
+            let isTokenless = [.unauthenticated, .invalidCredentials, .reauthenticationRequired].contains(error.code)
             let reason = isTokenless ? "" : #", error="invalid_token""#
             headers[.wwwAuthenticate] = #"Bearer realm="latchkey""# + reason
         }

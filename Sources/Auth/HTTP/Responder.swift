@@ -90,7 +90,7 @@ struct Responder: HTTPResponder {
         let collection = try await collection(parameters["col"])
         var principal = try await authenticator.principal(authorization: request.headers[.authorization], for: route)
         trail.principal = principal
-        try route.admit(principal, collection: collection, parameters: parameters)
+        try route.admit(principal, collection: collection, parameters: parameters, settings)
         if let feature = route.feature, !settings.isOn(feature) {
             throw AuthError(
                 .featureDisabled,
@@ -104,7 +104,7 @@ struct Responder: HTTPResponder {
         if route.takes != nil && principal != nil {
             // Who sent the head long ago may have been signed out while the body came.
             principal = try await authenticator.principal(authorization: request.headers[.authorization], for: route)
-            try route.admit(principal, collection: collection, parameters: parameters)
+            try route.admit(principal, collection: collection, parameters: parameters, settings)
         }
         return try await route.handler(
             Call(
@@ -115,6 +115,7 @@ struct Responder: HTTPResponder {
                 client: trail.client,
                 collection: collection,
                 principal: principal,
+                mfaCode: request.headers[.xMFACode],
                 body: body
             )
         )

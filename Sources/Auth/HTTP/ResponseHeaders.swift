@@ -16,6 +16,7 @@ extension HTTPField.Name {
     static let xRequestID = HTTPField.Name(known: "X-Request-Id")
     static let referrerPolicy = HTTPField.Name(known: "Referrer-Policy")
     static let xFrameOptions = HTTPField.Name(known: "X-Frame-Options")
+    static let xMFACode = HTTPField.Name(known: "X-MFA-Code")
     static let xForwardedFor = HTTPField.Name(known: "X-Forwarded-For")
 
     /// For names that are written here and are tokens by sight.
@@ -38,7 +39,7 @@ enum CORS {
         else { return nil }
         var headers = HTTPFields()
         headers[.accessControlAllowMethods] = "GET, POST, PUT, PATCH, DELETE"
-        headers[.accessControlAllowHeaders] = "Authorization, Content-Type"
+        headers[.accessControlAllowHeaders] = "Authorization, Content-Type, X-MFA-Code"
         headers[.accessControlMaxAge] = preflightSeconds
         return Response(status: .noContent, headers: headers)
     }

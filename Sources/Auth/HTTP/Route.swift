@@ -22,6 +22,8 @@ struct Route: Sendable {
     let isPage: Bool
     /// Its path may hold an email: the request log has its pattern instead.
     let isPathPrivate: Bool
+    /// Open to who must have a second factor and has none yet.
+    let isForEnrolment: Bool
     let takes: Shape?
     /// Also takes a form, or JSON that is labelled as one: `curl -d` does that by default, and seed 002 shows such a
     /// call.
@@ -40,6 +42,7 @@ struct Route: Sendable {
         needsMail: Bool = false,
         isPage: Bool = false,
         isPathPrivate: Bool = false,
+        isForEnrolment: Bool = false,
         takes: Shape? = nil,
         isFormTypeAccepted: Bool = false,
         query: [Member] = [],
@@ -55,6 +58,7 @@ struct Route: Sendable {
         self.needsMail = needsMail
         self.isPage = isPage
         self.isPathPrivate = isPathPrivate
+        self.isForEnrolment = isForEnrolment
         self.takes = takes
         self.isFormTypeAccepted = isFormTypeAccepted
         self.query = query
@@ -75,8 +79,13 @@ struct Route: Sendable {
         case admin
     }
 
-    /// Throws `unauthenticated` or `forbidden`.
-    func admit(_ principal: Principal?, collection: Collection?, parameters: [String: String]) throws {
+    /// Throws `unauthenticated`, `forbidden` or `mfa_enrolment_required`.
+    func admit(
+        _ principal: Principal?,
+        collection: Collection?,
+        parameters: [String: String],
+        _ settings: Settings
+    ) throws {
         if admits == .open { return }
         guard let principal else { throw AuthError(.unauthenticated) }
         let isAdmitted =
@@ -89,5 +98,6 @@ struct Route: Sendable {
                     || principal.collection.id == collection?.id && principal.user.id.rawValue == parameters["id"]
             }
         guard isAdmitted else { throw AuthError(.forbidden) }
+        if !isForEnrolment && principal.mustEnrol(settings) { throw AuthError(.mfaEnrolmentRequired) }
     }
 }

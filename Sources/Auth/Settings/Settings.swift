@@ -8,6 +8,16 @@ struct Settings: Sendable {
     let trustedProxies: [AddressRange]
     /// Nil when any origin may call.
     let corsOrigins: Set<String>?
+    let mfaRequirement: MFARequirement
+
+    /// Who must have a second factor, whatever their collection says.
+    enum MFARequirement: String, Sendable {
+        case off
+        case admins
+        case all
+        /// Not even where a collection asks for it: the feature is off.
+        case impossible
+    }
 
     /// `stored` holds plaintext, secrets included.
     init(stored: [String: String]) {
@@ -16,6 +26,8 @@ struct Settings: Sendable {
         rateRules =
             Self.isOn(text("rate_limit.enabled")) ? RateRules(parsing: text("rate_limit.rules")) ?? .standard : nil
         trustedProxies = AddressRange.list(parsing: text("security.trusted_proxies")) ?? []
+        mfaRequirement =
+            Self.isOn(text(Feature.mfa.key)) ? MFARequirement(rawValue: text("auth.mfa.required")) ?? .off : .impossible
         let origins = text("cors.origins").split(separator: ",").map { $0.trimmed }
         corsOrigins = origins.contains("*") ? nil : Set(origins)
     }

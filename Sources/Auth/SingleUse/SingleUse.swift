@@ -18,12 +18,15 @@ enum SingleUsePurpose: String, Sendable, SQLConvertible {
     case otp
     /// Moving to another email.
     case emailChange = "email_change"
+    /// Going on with a sign-in whose first factor was right.
+    case secondFactor = "second_factor"
 
     var lifetimeSeconds: Int {
         switch self {
         case .setUp, .verify, .emailChange: 86_400
         case .reset, .recover: 3600
         case .otp: 600
+        case .secondFactor: 300
         }
     }
 
@@ -45,9 +48,10 @@ enum OneTimeSubject: Sendable {
         if case .user(let id) = self { id } else { nil }
     }
 
-    /// What there is one live token of.
-    func slot(_ purpose: SingleUsePurpose) -> String {
-        switch self {
+    /// What there is one live token of; nil where there may be several.
+    func slot(_ purpose: SingleUsePurpose) -> String? {
+        guard purpose != .secondFactor else { return nil }
+        return switch self {
         case .server: purpose.rawValue
         case .user(let id), .nobody(let id): "\(purpose.rawValue):\(id)"
         }
@@ -119,7 +123,7 @@ struct OneTimeCode: Sendable {
 
     /// Under a key that is not in the database: a million codes are tried in no time.
     func digest(_ purpose: SingleUsePurpose, of subject: OneTimeSubject, by key: SealingKey) -> Digest {
-        key.digest(of: text, place: "code:\(subject.slot(purpose))")
+        key.digest(of: text, place: "code:\(subject.slot(purpose) ?? "")")
     }
 }
 

@@ -98,6 +98,11 @@ extension Transaction {
         return spent == nil ? .wrong : .spent
     }
 
+    /// Counts a wrong try with a token that needs more than itself.
+    func countMiss(_ token: OneTimeToken) throws {
+        try execute("UPDATE one_time_tokens SET misses = misses + 1 WHERE digest = \(token.digest)")
+    }
+
     /// Removes what has expired; an email that waited for confirmation waits no longer.
     func sweepOneTimeTokens(before time: Timestamp) throws {
         for row in try all(

@@ -19,7 +19,7 @@ struct CollectionNameTests {
 
     @Test func `options are changed one by one`() throws {
         let standard = Collection.Options()
-        #expect(standard.json == ["registration": true, "additional_fields": true])
+        #expect(standard.json == ["registration": true, "additional_fields": true, "mfa_required": false])
         let closed = try standard.changed(by: ["registration": false])
         #expect(!closed.registration && closed.additionalFields)
         let both = try closed.changed(by: ["additional_fields": false])
@@ -33,7 +33,10 @@ struct CollectionNameTests {
             ([] as JSON, "options", "must be an object"), (.null, "options", "must be an object"),
             (["registration": 1], "options.registration", "must be true or false"),
             (["registration": .null], "options.registration", "must be true or false"),
-            (["signup": true], "options.signup", "is not an option; there are registration, additional_fields"),
+            (
+                ["signup": true], "options.signup",
+                "is not an option; there are registration, additional_fields, mfa_required"
+            ),
         ] as [(JSON, String, String)]
     )
     func `an option that is none is refused at its place`(_ json: JSON, _ place: String, _ message: String) {

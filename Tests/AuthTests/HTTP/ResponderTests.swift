@@ -89,7 +89,7 @@ import Testing
         #expect(try await origin("https://a.example").headers[.accessControlAllowOrigin] == "*")
         let preflight = try await origin("https://a.example", .options)
         #expect(preflight.status == 204)
-        #expect(preflight.headers[.accessControlAllowHeaders] == "Authorization, Content-Type")
+        #expect(preflight.headers[.accessControlAllowHeaders] == "Authorization, Content-Type, X-MFA-Code")
         try await server.set(["cors.origins": "https://a.example, https://b.example"])
         let allowed = try await origin("https://b.example")
         #expect(allowed.headers[.accessControlAllowOrigin] == "https://b.example")

@@ -306,6 +306,7 @@ extension User {
             // Whoever sends the address that they have, or another, doesn't wait for the former one any more.
             pendingEmail: input.email == nil ? pendingEmail : nil,
             isAnonymous: isAnonymous,
+            isMFAEnabled: isMFAEnabled,
             data: try input.applied(to: data),
             createdAt: createdAt,
             updatedAt: now,

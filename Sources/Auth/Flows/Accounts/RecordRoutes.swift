@@ -3,6 +3,7 @@ import HTTPTypes
 /// Registration, and the records of accounts.
 struct RecordRoutes: Sendable {
     let accounts: Accounts
+    let reauthentication: Reauthentication
 
     var routes: [Route] {
         [
@@ -56,7 +57,12 @@ struct RecordRoutes: Sendable {
                 "Remove an account",
                 gives: .object([.required("deleted", .flag)])
             ) { call in
-                try await accounts.delete(call.userID(), in: call.collection(), by: call.actor)
+                let id = try call.userID()
+                if call.actor.id == id {
+                    let principal = try call.principal()
+                    try await reauthentication.check(principal, factor: call.factor, from: call.client)
+                }
+                try await accounts.delete(id, in: call.collection(), by: call.actor)
                 return .data(["deleted": true])
             },
         ]
@@ -67,9 +73,12 @@ struct RecordRoutes: Sendable {
         let id = try call.userID()
         // Which accounts there are is no secret to their owner or an admin; an unknown one is 404 before its body is
         // looked at.
-        _ = try await accounts.find(id, in: collection)
+        let stored = try await accounts.find(id, in: collection)
         let input = try RecordInput(call.body, for: .change, in: collection)
         let isOwner = call.actor.id == id
+        if isOwner, let email = input.email, email.text != stored.email {
+            try await reauthentication.check(call.principal(), factor: call.factor, from: call.client)
+        }
         let user = try await accounts.change(id, in: collection, to: input, confirmingEmail: isOwner, by: call.actor)
         return .data(user.record(in: collection))
     }

@@ -77,7 +77,14 @@ struct OneTimeCodeRoutes: Sendable {
                 try await codes.request(email, in: collection, from: client)
             },
             use: { click in
-                let signIn = try await codes.signIn(token: click.token, in: click.collection, from: click.client)
+                let outcome = try await codes.signIn(token: click.token, in: click.collection, from: click.client)
+                guard case .signedIn(let signIn) = outcome else {
+                    return .init(
+                        title: "A second factor is needed",
+                        text:
+                            "This account asks for a code of its authenticator, which this page can't take. Sign in where you use it."
+                    )
+                }
                 return .init(
                     title: "You are signed in",
                     text: "An application's own page would go on from here, with this token.",

@@ -22,7 +22,7 @@ struct OneTimeCodes: Sendable {
     ///
     /// Throws `invalid_one_time_token` for a wrong, spent or expired one and for accounts that may not sign in,
     /// `locked_out`.
-    func signIn(token: String, in collection: Collection, from client: Client) async throws -> SignIn {
+    func signIn(token: String, in collection: Collection, from client: Client) async throws -> SignInOutcome {
         let now = services.clock.now()
         guard let token = OneTimeToken(parsing: token),
             let user = try await services.holder(of: token, for: [.otp], in: collection)?.user
@@ -42,7 +42,7 @@ struct OneTimeCodes: Sendable {
     /// A wrong code is counted, by the code's own record and like a wrong password. Throws like ``signIn(token:in:from:)``,
     /// for an unknown email too.
     func signIn(_ email: EmailAddress, code: OneTimeCode, in collection: Collection, from client: Client) async throws
-        -> SignIn
+        -> SignInOutcome
     {
         let now = services.clock.now()
         let name = SignInName(kind: .email, text: email.text)
@@ -67,7 +67,7 @@ struct OneTimeCodes: Sendable {
         in collection: Collection,
         from client: Client,
         by redeem: @escaping @Sendable (Transaction) throws -> Bool
-    ) async throws -> SignIn {
+    ) async throws -> SignInOutcome {
         let now = services.clock.now()
         let outbox = try await services.outboxIfOn()
         let proof = Proof(subject: subject, methods: [.oneTimeCode], at: now) { tx in

@@ -4,14 +4,18 @@ import Storage
 struct Passwords: Sendable {
     let services: Services
     let sessions: Sessions
+    let factors: SecondFactors
 
     /// Verifies a name and password and starts a session.
+    ///
+    /// A recovery code works in place of the password, once, with no second factor (seed 003), if
+    /// `auth.mfa.backup_login.enabled`.
     ///
     /// The answer, its text and the work are the same for an unknown name, a wrong password, a suspended account and a
     /// system user: `invalid_credentials`. Throws `locked_out` while the account or the address is locked, `overloaded`
     /// when too many hashes wait.
     func signIn(_ name: SignInName, _ password: Secret<String>, in collection: Collection, from client: Client)
-        async throws -> SignIn
+        async throws -> SignInOutcome
     {
         let (user, hash) = try await services.db.read { tx in
             let user = try tx.user(named: name, in: collection.id)
@@ -25,6 +29,9 @@ struct Passwords: Sendable {
         try await lockout.check()
         let isRight = try await verify(password, against: hash)
         guard isRight, let user, let hash else {
+            if let proof = try await factors.backupProof(password, of: user, from: client, in: collection) {
+                return try await sessions.begin(proof, in: collection, lockout: lockout, from: client)
+            }
             try await lockout.countFailure(of: user?.id)
             throw AuthError(.invalidCredentials)
         }
@@ -42,7 +49,7 @@ struct Passwords: Sendable {
         from current: Secret<String>,
         to new: Secret<String>,
         from client: Client
-    ) async throws -> SignIn {
+    ) async throws -> SignInOutcome {
         let user = principal.user
         let hash = try await services.db.read { tx in try tx.passwordHash(of: user.id) }
         let account = Lockout.Account(user: user.id, name: nil, collection: user.collectionID)
@@ -71,6 +78,21 @@ struct Passwords: Sendable {
             try tx.endSessions(of: user.id, because: .passwordChanged, at: now)
             try tx.audit(.passwordChanged, by: principal.actor(from: client), on: user.id, services)
             try outbox?.notify(user, of: .passwordChanged, in: principal.collection, from: client, tx)
+        }
+    }
+
+    /// Verifies the caller's password; a wrong one is counted like a failed sign-in.
+    ///
+    /// Throws `invalid_credentials`, `locked_out`.
+    func prove(_ password: Secret<String>, by principal: Principal, from client: Client) async throws {
+        let user = principal.user
+        let hash = try await services.db.read { tx in try tx.passwordHash(of: user.id) }
+        let account = Lockout.Account(user: user.id, name: nil, collection: user.collectionID)
+        let lockout = Lockout(services: services, account: account, client: client)
+        try await lockout.check()
+        guard try await verify(password, against: hash) else {
+            try await lockout.countFailure(of: user.id)
+            throw AuthError(.invalidCredentials, "The password is wrong.")
         }
     }
 

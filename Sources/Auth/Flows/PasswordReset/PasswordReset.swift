@@ -7,6 +7,7 @@ struct PasswordReset: Sendable {
 
     let services: Services
     let passwords: Passwords
+    let factors: SecondFactors
 
     /// Mails a link to the account with this email, if there is one.
     ///
@@ -23,6 +24,8 @@ struct PasswordReset: Sendable {
 
     /// Sets a new password with the token of a reset or a recovery, ends every session, and tells the owner.
     ///
+    /// A recovery removes the second factor too, if no recovery code is left.
+    ///
     /// Whoever holds the token reads the account's mail, so the email counts as verified and a lock ends. Throws
     /// `invalid_one_time_token`, and `validation_failed` for a password that the policy refuses; the token stays good
     /// then.
@@ -38,6 +41,7 @@ struct PasswordReset: Sendable {
         }
         let hash = try await passwords.hash(password, email: holder.user.email)
         let outbox = try await services.outboxIfOn()
+        let settings = try await services.settings()
         let secretID = Identifier<PasswordHash>(at: now, random: services.random)
         try await services.db.write { [services] tx in
             guard let grant = try tx.redeemOneTimeToken(token, for: Self.purposes, at: now),
@@ -49,12 +53,9 @@ struct PasswordReset: Sendable {
             if let email = user.email { try tx.verifyEmail(email, of: user.id, at: now) }
             let account = Lockout.Account(user: user.id, name: nil, collection: collection.id)
             try Lockout(services: services, account: account, client: client).forget(in: tx)
-            try tx.audit(
-                isRecovery ? .accountRecovered : .passwordReset,
-                by: Actor(id: nil, client: client),
-                on: user.id,
-                services
-            )
+            let actor = Actor(id: nil, client: client)
+            if isRecovery { try factors.clearIfSpent(of: user, by: actor, settings, at: now, tx) }
+            try tx.audit(isRecovery ? .accountRecovered : .passwordReset, by: actor, on: user.id, services)
             let notice: Notice = isRecovery ? .recoveryUsed : .passwordChanged
             try outbox?.notify(user, of: notice, in: collection, from: client, tx)
         }

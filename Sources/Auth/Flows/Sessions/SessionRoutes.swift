@@ -8,13 +8,22 @@ struct SessionRoutes: Sendable {
 
     var routes: [Route] {
         [
-            Route(.get, "/api/auth/me", .signedIn, "Who one is", gives: .record, use: me),
-            Route(.get, "/api/admin/auth/me", .admin, "Who one is, as an admin", gives: .record, use: me),
+            Route(.get, "/api/auth/me", .signedIn, "Who one is", isForEnrolment: true, gives: .record, use: me),
+            Route(
+                .get,
+                "/api/admin/auth/me",
+                .admin,
+                "Who one is, as an admin",
+                isForEnrolment: true,
+                gives: .record,
+                use: me
+            ),
             Route(
                 .post,
                 "/api/auth/refresh",
                 .signedIn,
                 "Another token of the same session",
+                isForEnrolment: true,
                 gives: Self.token,
                 use: refresh
             ),
@@ -23,6 +32,7 @@ struct SessionRoutes: Sendable {
                 "/api/auth/logout",
                 .signedIn,
                 "End the session; all its tokens die",
+                isForEnrolment: true,
                 gives: .object([.required("ok", .flag)])
             ) { call in
                 let principal = try call.principal()

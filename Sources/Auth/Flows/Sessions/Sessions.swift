@@ -20,13 +20,28 @@ struct SignIn: Sendable {
     ])
 }
 
+/// How a sign-in goes on.
+enum SignInOutcome: Sendable {
+    case signedIn(SignIn)
+    /// The ticket goes with a second factor to `login/mfa`.
+    case secondFactorRequired(OneTimeToken)
+
+    var json: JSON {
+        switch self {
+        case .signedIn(let signIn): signIn.json
+        case .secondFactorRequired(let ticket): ["mfa_required": true, "mfa_token": .string(ticket.text)]
+        }
+    }
+}
+
 /// Sessions and their tokens.
 ///
 /// The only place that makes either.
 struct Sessions: Sendable {
     let services: Services
 
-    /// Turns a proof into a session, if the decision allows it: the one end of every sign-in.
+    /// Turns a proof into a session, or a ticket for a second factor, if the decision allows it: the one end of every
+    /// sign-in.
     ///
     /// `changes` are what belongs to the sign-in, such as a new password: they run first in its transaction, and only
     /// while nothing is locked. Throws `invalid_credentials` for accounts that may not sign in, `locked_out` while the
@@ -37,11 +52,12 @@ struct Sessions: Sendable {
         lockout: Lockout,
         from client: Client,
         with changes: @escaping @Sendable (Transaction) throws -> Void = { _ in }
-    ) async throws -> SignIn {
+    ) async throws -> SignInOutcome {
         let settings = try await services.settings()
         let now = services.clock.now()
         let id = SessionID(at: now, random: services.random)
-        let (user, session) = try await services.db.write { [services] tx in
+        let ticket = OneTimeToken(random: services.random)
+        let (user, session) = try await services.db.write { tx -> (User?, Session?) in
             try lockout.check(in: tx, settings)
             try changes(tx)
             // First, since it may change the user.
@@ -56,40 +72,65 @@ struct Sessions: Sendable {
                 "trace": .array(decision.trace.map(JSON.string)),
                 "methods": .array(proof.methods.map { .string($0.rawValue) }), "session": .string(id.rawValue),
             ]
-            guard case .begin(let kind) = decision.verdict, let user = facts.user else {
+            switch (decision.verdict, facts.user) {
+            case (.begin(let kind), let user?):
+                let session = Session(
+                    id: id,
+                    userID: user.id,
+                    collectionID: collection.id,
+                    kind: kind,
+                    methods: proof.methods,
+                    provedAt: proof.at,
+                    client: client,
+                    createdAt: now,
+                    lastSeenAt: now,
+                    expiresAt: Self.expiry(of: kind.window, session: now, now, settings),
+                    end: nil
+                )
+                try lockout.forget(in: tx)
+                try open(session, trace, in: tx)
+                return (user.signedIn(at: now), session)
+            case (.askSecondFactor, let user?):
+                // No failure, and no success either: what failed before stays counted.
+                try ask(for: ticket, of: user.id, after: proof, trace, from: client, in: tx)
+                return (user, nil)
+            default:
                 // Refused after the commit: a throw would take the count back. It counts like a wrong password, so that
                 // a lock doesn't tell that the password was right.
                 try lockout.countFailure(of: facts.user?.id, details: trace, in: tx, settings)
-                return (User?.none, Session?.none)
+                return (nil, nil)
             }
-            let session = Session(
-                id: id,
-                userID: user.id,
-                collectionID: collection.id,
-                kind: kind,
-                methods: proof.methods,
-                provedAt: proof.at,
-                client: client,
-                createdAt: now,
-                lastSeenAt: now,
-                expiresAt: Self.expiry(of: kind.window, session: now, now, settings),
-                end: nil
-            )
-            try lockout.forget(in: tx)
-            try tx.insertSession(session)
-            try tx.noteSignIn(of: user.id, at: now)
-            try tx.audit(
-                .signInSucceeded,
-                by: Actor(id: user.id, client: client),
-                on: user.id,
-                details: trace,
-                services
-            )
-            return (user.signedIn(at: now), session)
         }
-        guard let user, let session else { throw AuthError(.invalidCredentials) }
+        guard let user else { throw AuthError(.invalidCredentials) }
+        guard let session else { return .secondFactorRequired(ticket) }
         let token = try await issue(for: user, collection, session, expiresAt: session.expiresAt, at: now)
-        return SignIn(token: token, expiresAt: session.expiresAt, user: user, collection: collection)
+        return .signedIn(SignIn(token: token, expiresAt: session.expiresAt, user: user, collection: collection))
+    }
+
+    private func open(_ session: Session, _ trace: JSON, in tx: Transaction) throws {
+        try tx.insertSession(session)
+        try tx.noteSignIn(of: session.userID, at: session.createdAt)
+        let actor = Actor(id: session.userID, client: session.client)
+        try tx.audit(.signInSucceeded, by: actor, on: session.userID, details: trace, services)
+    }
+
+    private func ask(
+        for ticket: OneTimeToken,
+        of user: UserID,
+        after proof: Proof,
+        _ trace: JSON,
+        from client: Client,
+        in tx: Transaction
+    ) throws {
+        try tx.issueOneTimeToken(
+            ticket,
+            for: .secondFactor,
+            of: .user(user),
+            payload: FirstFactor(proof.methods).payload,
+            at: proof.at
+        )
+        let actor = Actor(id: nil, client: client)
+        try tx.audit(.secondFactorRequired, by: actor, on: user, details: trace, services)
     }
 
     /// Another token of the caller's session, with the window configured now, never beyond the session's absolute end.

@@ -2,6 +2,8 @@
 struct SignInDecision: Sendable, Equatable {
     enum Verdict: Sendable, Equatable {
         case begin(Session.Kind)
+        /// The proof is good as far as it goes: a second factor is needed.
+        case askSecondFactor
         case refuse(AuthError.Code)
     }
 
@@ -43,6 +45,13 @@ struct SignInDecision: Sendable, Equatable {
             return
         }
         trace.append("kind:human")
+        if user.isMFAEnabled {
+            guard proof.methods.contains(where: \.isSufficient) else {
+                self = SignInDecision(verdict: .askSecondFactor, trace: trace + ["second-factor:missing"])
+                return
+            }
+            trace.append("second-factor:present")
+        }
         self = SignInDecision(verdict: .begin(facts.isAdminsCollection ? .admin : .user), trace: trace)
     }
 

@@ -1,0 +1,73 @@
+import Storage
+
+/// Showing again that one is still oneself, before something that can't be taken back.
+///
+/// A session is fresh for ``freshSeconds`` after its user has proved who they are at the highest level that they have:
+/// with the second factor, if there is one.
+struct Reauthentication: Sendable {
+    static let freshSeconds: Int64 = 600
+
+    let services: Services
+    let passwords: Passwords
+    let factors: SecondFactors
+
+    static func isFresh(_ principal: Principal, at now: Timestamp) -> Bool {
+        let session = principal.session
+        return now.seconds(since: session.provedAt) < freshSeconds
+            && (!principal.user.isMFAEnabled || session.methods.contains(.multiFactor))
+    }
+
+    /// Throws `reauthentication_required` unless the caller's session is fresh, or the request brings a second factor in
+    /// the header `X-MFA-Code`, which it spends.
+    func check(_ principal: Principal, factor: SecondFactors.Factor?, from client: Client) async throws {
+        if Self.isFresh(principal, at: services.clock.now()) { return }
+        if let factor, principal.user.isMFAEnabled {
+            return try await factors.spend(factor, by: principal, from: client)
+        }
+        throw AuthError(
+            .reauthenticationRequired,
+            details: [
+                "max_age_seconds": String(Self.freshSeconds),
+                "methods": principal.user.isMFAEnabled ? "code, recovery_code" : "password",
+                "how": principal.user.isMFAEnabled
+                    ? "send a code in the header X-MFA-Code, or POST it to /api/auth/reauthenticate"
+                    : "POST the password to /api/auth/reauthenticate, or log in again",
+            ]
+        )
+    }
+
+    /// Makes the caller's session fresh by the password; not enough for who has a second factor.
+    ///
+    /// Throws `invalid_credentials`, `locked_out`, `validation_failed`.
+    func renew(_ principal: Principal, by password: Secret<String>, from client: Client) async throws {
+        guard !principal.user.isMFAEnabled else {
+            throw AuthError.validation(["code": "is required (or recovery_code)"])
+        }
+        try await passwords.prove(password, by: principal, from: client)
+        try await strengthen(principal, by: .password, from: client)
+    }
+
+    /// Makes the caller's session fresh by the second factor.
+    ///
+    /// Throws `mfa_not_set_up`, `invalid_credentials`, `locked_out`.
+    func renew(_ principal: Principal, by factor: SecondFactors.Factor, from client: Client) async throws {
+        try await factors.spend(factor, by: principal, from: client)
+        try await strengthen(principal, by: factor.method, from: client)
+    }
+
+    private func strengthen(_ principal: Principal, by method: Proof.Method, from client: Client) async throws {
+        let now = services.clock.now()
+        let methods = principal.session.methods.adding(method, isSecond: principal.user.isMFAEnabled)
+        try await services.write(as: principal.actor(from: client)) { [services] tx in
+            try tx.strengthenSession(principal.session.id, to: methods, at: now)
+            let details: JSON = ["methods": .array(methods.map { .string($0.rawValue) })]
+            try tx.audit(
+                .reauthenticated,
+                by: principal.actor(from: client),
+                on: principal.user.id,
+                details: details,
+                services
+            )
+        }
+    }
+}

@@ -1,0 +1,325 @@
+import HTTPTypes
+import Storage
+import StorageTesting
+import Testing
+
+@testable import Auth
+
+@Suite struct MFATests {
+    private static let setUp = "/api/auth/users/totp/setup"
+    private static let confirm = "/api/auth/users/totp/confirm"
+    private static let disable = "/api/auth/users/totp/disable"
+    private static let regenerate = "/api/auth/users/totp/recovery/regenerate"
+    private static let status = "/api/auth/users/totp/recovery/status"
+    private static let login = "/api/auth/users/login"
+    private static let finish = "/api/auth/users/login/mfa"
+    private static let credentials: JSON = ["email": "ada@example.org", "password": .string(TestServer.password)]
+
+    /// Somebody with a second factor.
+    private struct Enrolled {
+        let totp: TOTP
+        let token: String
+        let codes: [String]
+    }
+
+    private func enrolled(on server: TestServer) async throws -> Enrolled {
+        let token = try await server.signedUp("ada@example.org")
+        let setUp = try await server.post(Self.setUp, token: token).data()
+        let totp = try #require(TOTP(secret: setUp["secret"]?.text ?? ""))
+        let confirmed = try await server.post(Self.confirm, code(totp, on: server), token: token).data()
+        guard case .array(let codes)? = confirmed["codes"] else { throw Reply.Unexpected(description: "no codes") }
+        // The step of the confirmation is spent.
+        server.clock.advance(seconds: 30)
+        return Enrolled(totp: totp, token: token, codes: codes.compactMap(\.text))
+    }
+
+    private func code(_ totp: TOTP, on server: TestServer, steps: Int64 = 0) -> JSON {
+        ["code": .string(totp.code(at: TOTP.step(at: server.clock.now) + steps))]
+    }
+
+    private func ticket(_ server: TestServer) async throws -> JSON {
+        try await server.post(Self.login, Self.credentials).data()["mfa_token"] ?? .null
+    }
+
+    private func with(_ ticket: JSON, _ factor: JSON) -> JSON {
+        guard case .object(let members) = factor else { return .null }
+        return (["mfa_token": ticket] as JSON).merging(members)
+    }
+
+    @Test(arguments: Engine.available)
+    func `after enrolment a password gives a ticket, and a code with it the session`(_ engine: Engine) async throws {
+        let server = try await TestServer(engine)
+        let ada = try await enrolled(on: server)
+        #expect(ada.codes.count == 10 && Set(ada.codes).count == 10)
+        let first = try await server.post(Self.login, Self.credentials).data()
+        #expect(first["mfa_required"] == true)
+        #expect(first["token"] == nil)
+        let body = with(first["mfa_token"] ?? .null, code(ada.totp, on: server))
+        let signIn = try await server.post(Self.finish, body).data()
+        #expect(signIn["record"]?["mfa_enabled"] == true)
+        let me = try await server.get("/api/auth/me", token: signIn["token"]?.text).data()
+        #expect(me["amr"] == ["pwd", "otp", "mfa"])
+        let again = try await server.post(Self.finish, body)
+        #expect((again.status, again.code) == (400, "invalid_one_time_token"))
+        let audit = try await server.audit()
+        for event in ["mfa.set_up", "mfa.enabled", "sign_in.second_factor_required"] {
+            #expect(audit.filter { $0 == event }.count == 1, "\(event)")
+        }
+        #expect(try await server.mail(to: "ada@example.org", .notice)["text"]?.text?.contains("authenticator") == true)
+    }
+
+    @Test(arguments: Engine.available)
+    func `a set-up counts once confirmed, and can't overwrite one that counts`(_ engine: Engine) async throws {
+        let server = try await TestServer(engine)
+        let token = try await server.signedUp("ada@example.org")
+        #expect(try await server.post(Self.confirm, ["code": "123456"], token: token).code == "mfa_not_set_up")
+        let first = try await server.post(Self.setUp, token: token).data()
+        let second = try await server.post(Self.setUp, token: token).data()
+        #expect(first["secret"] != second["secret"])
+        #expect(second["otpauth_url"]?.text?.contains("secret=\(second["secret"]?.text ?? "-")") == true)
+        #expect(second["qr_svg"]?.text?.hasPrefix("<svg") == true)
+        #expect(try await server.signIn("ada@example.org") != "", "not asked for yet")
+        let old = try #require(TOTP(secret: first["secret"]?.text ?? ""))
+        let wrong = try await server.post(Self.confirm, code(old, on: server), token: token)
+        #expect((wrong.status, wrong.code) == (401, "invalid_credentials"))
+        let totp = try #require(TOTP(secret: second["secret"]?.text ?? ""))
+        _ = try await server.post(Self.confirm, code(totp, on: server), token: token).data()
+        for path in [Self.setUp, Self.confirm] {
+            let body: JSON? = path == Self.confirm ? code(totp, on: server) : nil
+            let refused = try await server.post(path, body, token: token)
+            #expect((refused.status, refused.code) == (409, "mfa_enabled"))
+        }
+    }
+
+    @Test(arguments: Engine.available)
+    func `an accepted step is never accepted again, nor an earlier one`(_ engine: Engine) async throws {
+        let server = try await TestServer(engine)
+        let ada = try await enrolled(on: server)
+        server.clock.advance(seconds: 90)
+        let early = code(ada.totp, on: server, steps: -1)
+        let next = code(ada.totp, on: server, steps: 1)
+        _ = try await server.post(Self.finish, with(try await ticket(server), next)).data()
+        for spent in [next, code(ada.totp, on: server), early] {
+            let reply = try await server.post(Self.finish, with(try await ticket(server), spent))
+            #expect((reply.status, reply.code) == (401, "invalid_credentials"))
+        }
+        server.clock.advance(seconds: 60)
+        _ = try await server.post(Self.finish, with(try await ticket(server), code(ada.totp, on: server))).data()
+    }
+
+    @Test(arguments: Engine.available)
+    func `five wrong codes burn a ticket, and ten lock the account`(_ engine: Engine) async throws {
+        let server = try await TestServer(engine)
+        let ada = try await enrolled(on: server)
+        for round in 0..<2 {
+            let ticket = try await ticket(server)
+            for wrong: JSON in [
+                ["code": "000000"], ["recovery_code": "aaaaaaaa"], ["code": "x"], ["code": "000001"],
+                ["recovery_code": "?"],
+            ] {
+                #expect(try await server.post(Self.finish, with(ticket, wrong)).status == 401, "\(wrong)")
+            }
+            let right = try await server.post(Self.finish, with(ticket, code(ada.totp, on: server)))
+            #expect(right.status == (round == 0 ? 400 : 400))
+        }
+        #expect(try await server.post(Self.login, Self.credentials).status == 429)
+        server.clock.advance(seconds: 901)
+        _ = try await server.post(Self.finish, with(try await ticket(server), code(ada.totp, on: server))).data()
+    }
+
+    @Test(arguments: Engine.available)
+    func `a ticket lives five minutes, and dies with the password`(_ engine: Engine) async throws {
+        let server = try await TestServer(engine)
+        let ada = try await enrolled(on: server)
+        let (early, late) = (try await ticket(server), try await ticket(server))
+        server.clock.advance(seconds: 299)
+        _ = try await server.post(Self.finish, with(early, code(ada.totp, on: server))).data()
+        server.clock.advance(seconds: 30)
+        #expect(try await server.post(Self.finish, with(late, code(ada.totp, on: server))).status == 400)
+        let fresh = try await ticket(server)
+        let change: JSON = ["current_password": .string(TestServer.password), "password": "a brand new one"]
+        _ = try await server.post("/api/auth/users/change-password", change, token: ada.token).data()
+        #expect(try await server.post(Self.finish, with(fresh, code(ada.totp, on: server))).status == 400)
+    }
+
+    @Test(arguments: Engine.available)
+    func `what is sent must be a ticket and one factor`(_ engine: Engine) async throws {
+        let server = try await TestServer(engine)
+        let ada = try await enrolled(on: server)
+        let ticket = try await ticket(server)
+        for body: JSON in [
+            [:], ["mfa_token": ticket], ["code": "123456"],
+            ["mfa_token": ticket, "code": "123456", "recovery_code": .string(ada.codes[0])],
+            ["mfa_token": 1, "code": "123456"],
+        ] { #expect(try await server.post(Self.finish, body).status == 422, "\(body)") }
+        let foreign: JSON = ["mfa_token": .string(OneTimeToken(random: .system).text), "code": "123456"]
+        #expect(try await server.post(Self.finish, foreign).status == 400)
+    }
+
+    @Test(arguments: Engine.available)
+    func `a recovery code stands for a lost authenticator, once`(_ engine: Engine) async throws {
+        let server = try await TestServer(engine)
+        let ada = try await enrolled(on: server)
+        let spelled: JSON = ["recovery_code": .string(ada.codes[3].uppercased())]
+        let signIn = try await server.post(Self.finish, with(try await ticket(server), spelled)).data()
+        let token = signIn["token"]?.text
+        #expect(try await server.get("/api/auth/me", token: token).data()["amr"] == ["pwd", "recovery", "mfa"])
+        #expect(try await server.get(Self.status, token: token).data() == ["total": 10, "remaining": 9])
+        #expect(try await server.post(Self.finish, with(try await ticket(server), spelled)).status == 401)
+        let stored = try await server.services.db.read { tx in
+            try tx.all("SELECT hash FROM secrets WHERE type = 'backup'").map { try $0.get("hash", as: String.self) }
+        }
+        #expect(stored.count == 10 && stored.allSatisfy { $0.hasPrefix("$argon2id$") })
+    }
+
+    @Test(arguments: Engine.available, ["code", "recovery_code"])
+    func `of 16 uses of one code at once one wins`(_ engine: Engine, _ kind: String) async throws {
+        let server = try await TestServer(engine, settings: ["auth.lockout.max_attempts": "0"])
+        let ada = try await enrolled(on: server)
+        let factor: JSON = kind == "code" ? code(ada.totp, on: server) : ["recovery_code": .string(ada.codes[0])]
+        var bodies: [JSON] = []
+        for _ in 0..<16 { bodies.append(with(try await ticket(server), factor)) }
+        let statuses = try await withThrowingTaskGroup(of: Int.self) { group in
+            for body in bodies { group.addTask { try await server.post(Self.finish, body).status } }
+            return try await group.reduce(into: [Int: Int]()) { $0[$1, default: 0] += 1 }
+        }
+        #expect(statuses == [200: 1, 401: 15])
+    }
+
+    @Test(arguments: Engine.available)
+    func `new codes take the place of the old, by a code or a session that has just shown one`(_ engine: Engine)
+        async throws
+    {
+        let server = try await TestServer(engine)
+        let ada = try await enrolled(on: server)
+        let byFresh = try await server.post(Self.regenerate, [:], token: ada.token).data()
+        guard case .array(let codes)? = byFresh["codes"] else { return }
+        let old: JSON = ["recovery_code": .string(ada.codes[0])]
+        #expect(try await server.post(Self.finish, with(try await ticket(server), old)).status == 401)
+        let new: JSON = ["recovery_code": codes[0]]
+        _ = try await server.post(Self.finish, with(try await ticket(server), new)).data()
+        server.clock.advance(seconds: 601)
+        #expect(try await server.post(Self.regenerate, [:], token: ada.token).status == 422)
+        #expect(try await server.post(Self.regenerate, ["code": "000000"], token: ada.token).status == 401)
+        _ = try await server.post(Self.regenerate, code(ada.totp, on: server), token: ada.token).data()
+        #expect(try await server.get(Self.status, token: ada.token).data() == ["total": 10, "remaining": 10])
+    }
+
+    @Test(arguments: Engine.available)
+    func `it is turned off by a factor, also where the feature is off, and everything of it goes`(_ engine: Engine)
+        async throws
+    {
+        let server = try await TestServer(engine)
+        let ada = try await enrolled(on: server)
+        try await server.set(["auth.mfa.enabled": "0"])
+        #expect(try await server.post(Self.setUp, token: ada.token).code == "feature_disabled")
+        #expect(try await server.post(Self.login, Self.credentials).data()["mfa_required"] == true)
+        #expect(try await server.post(Self.disable, ["code": "000000"], token: ada.token).status == 401)
+        #expect(try await server.post(Self.disable, [:], token: ada.token).status == 422)
+        let off = try await server.post(Self.disable, ["recovery_code": .string(ada.codes[0])], token: ada.token)
+        #expect(try off.data() == ["enabled": false])
+        #expect(try await server.count("SELECT count(*) AS count FROM secrets WHERE type <> 'password'") == 0)
+        #expect(try await server.signIn("ada@example.org") != "")
+        #expect(try await server.post(Self.disable, ["code": "000000"], token: ada.token).code == "mfa_not_set_up")
+    }
+
+    @Test(arguments: Engine.available)
+    func `an admin removes it for somebody who lost everything`(_ engine: Engine) async throws {
+        let server = try await TestServer(engine)
+        let ada = try await enrolled(on: server)
+        let id = try await server.get("/api/auth/me", token: ada.token).data()["id"]?.text ?? ""
+        let path = "/api/admin/users/users/\(id)/disable-mfa"
+        #expect(try await server.post(path, token: ada.token).status == 403)
+        #expect(try await server.post(path, token: try await server.admin()).data() == ["disabled": true])
+        #expect(try await server.signIn("ada@example.org") != "")
+        #expect(try await server.audit().filter { $0 == "mfa.reset" }.count == 1)
+    }
+
+    @Test(arguments: Engine.available)
+    func `a mailed code is a first factor too`(_ engine: Engine) async throws {
+        let server = try await TestServer(engine, settings: ["auth.otp.enabled": "1"])
+        let ada = try await enrolled(on: server)
+        _ = try await server.post("/api/auth/users/otp/request", ["email": "ada@example.org"]).data()
+        let mailed: JSON = ["token": .string(try await server.token(to: "ada@example.org", .otp))]
+        let first = try await server.post("/api/auth/users/otp/auth", mailed).data()
+        #expect(first["mfa_required"] == true)
+        let body = with(first["mfa_token"] ?? .null, code(ada.totp, on: server))
+        let token = try await server.post(Self.finish, body).data()["token"]?.text
+        #expect(try await server.get("/api/auth/me", token: token).data()["amr"] == ["otp", "mfa"])
+    }
+
+    @Test(arguments: Engine.available)
+    func `a recovery code works in place of the password, once, and its owner is told`(_ engine: Engine) async throws {
+        let server = try await TestServer(engine)
+        let ada = try await enrolled(on: server)
+        server.clock.advance(seconds: 1)
+        let body: JSON = ["email": "ada@example.org", "password": .string(ada.codes[0].uppercased())]
+        let signIn = try await server.post(Self.login, body).data()
+        #expect(try await server.get("/api/auth/me", token: signIn["token"]?.text).data()["amr"] == ["recovery"])
+        #expect(
+            try await server.mail(to: "ada@example.org", .notice)["subject"] == "A recovery code was used to sign in"
+        )
+        let again = try await server.post(Self.login, body)
+        #expect((again.status, again.code) == (401, "invalid_credentials"))
+        try await server.set(["auth.mfa.backup_login.enabled": "0"])
+        let off: JSON = ["email": "ada@example.org", "password": .string(ada.codes[1])]
+        #expect(try await server.post(Self.login, off).status == 401)
+        let nobody: JSON = ["email": "nobody@example.org", "password": .string(ada.codes[1])]
+        #expect(try await server.post(Self.login, nobody).status == 401)
+    }
+
+    @Test(arguments: Engine.available)
+    func `a recovery by mail removes the second factor when no code is left, and only then`(_ engine: Engine)
+        async throws
+    {
+        let server = try await TestServer(engine)
+        let ada = try await enrolled(on: server)
+        func recover(_ password: String) async throws {
+            server.clock.advance(seconds: 1)
+            _ = try await server.post("/api/users/ada@example.org/recover").data()
+            let token = try await server.token(to: "ada@example.org", .recover)
+            let body: JSON = ["token": .string(token), "password": .string(password)]
+            _ = try await server.post("/api/auth/users/confirm-password-reset", body).data()
+        }
+        func logIn(_ password: String) async throws -> JSON {
+            try await server.post(Self.login, ["email": "ada@example.org", "password": .string(password)]).data()
+        }
+        try await recover("a brand new one")
+        #expect(try await logIn("a brand new one")["mfa_required"] == true)
+        for code in ada.codes { _ = try await logIn(code) }
+        try await server.set(["auth.recovery.clears_mfa": "never"])
+        try await recover("a second new one")
+        #expect(try await logIn("a second new one")["mfa_required"] == true)
+        try await server.set(["auth.recovery.clears_mfa": nil])
+        try await recover("a third new one")
+        #expect(try await logIn("a third new one")["token"] != nil)
+    }
+
+    @Test(arguments: Engine.available)
+    func `who must have a second factor and has none can only enrol`(_ engine: Engine) async throws {
+        let server = try await TestServer(engine)
+        let admin = try await server.admin()
+        let token = try await server.signedUp("ada@example.org")
+        func refused(_ token: String) async throws -> Bool {
+            let reply = try await server.get("/api/auth/sessions", token: token)
+            return (reply.status, reply.code) == (403, "mfa_enrolment_required")
+        }
+        try await server.set(["auth.mfa.required": "admins"])
+        #expect(try await refused(admin))
+        #expect(try await !refused(token))
+        try await server.set(["auth.mfa.required": "all"])
+        #expect(try await refused(token))
+        #expect(try await server.get("/api/auth/me", token: token).status == 200)
+        let setUp = try await server.post(Self.setUp, token: token).data()
+        let totp = try #require(TOTP(secret: setUp["secret"]?.text ?? ""))
+        _ = try await server.post(Self.confirm, code(totp, on: server), token: token).data()
+        #expect(try await !refused(token))
+        try await server.set(["auth.mfa.required": "off"])
+        let options: JSON = ["options": ["mfa_required": true]]
+        _ = try await server.send(.patch, "/api/collections/users", options, token: admin).data()
+        #expect(try await refused(try await server.signedUp("eve@example.org")))
+        // Nobody is kept out by what nobody can set up.
+        try await server.set(["auth.mfa.enabled": "0"])
+        #expect(try await !refused(try await server.signIn("eve@example.org")))
+    }
+}
