@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from conftest import ADMIN, PASSWORD, Launcher, Server, eventually, fresh_email
 from postgres import SHARED, Database
+from test_mfa import code
 from processes import run_command
 
 pytestmark = pytest.mark.engine("postgres")
@@ -73,6 +74,20 @@ def test_a_rotated_secret_signs_on_every_node(nodes: list[Server]) -> None:
     assert kids(nodes[0]) == kids(nodes[1])
     assert statuses(nodes, token) == [200, 200]
     assert statuses(nodes, nodes[0].new_user()["token"]) == [200, 200]
+
+
+def test_a_code_that_was_used_on_one_node_is_spent_on_the_other(nodes: list[Server]) -> None:
+    login = nodes[0].new_user()
+    email, token = login["record"]["email"], login["token"]
+    secret = nodes[0].call("POST", "/api/auth/users/totp/setup", token=token).data["secret"]
+    body = {"code": code(secret, -1)}
+    nodes[0].call("POST", "/api/auth/users/totp/confirm", body, token).accepted()
+    used = code(secret)
+    statuses = []
+    for node in (*nodes, nodes[0]):
+        ticket = node.login(email)["mfa_token"]
+        statuses.append(node.call("POST", "/api/auth/users/login/mfa", {"mfa_token": ticket, "code": used}).status)
+    assert statuses == [200, 401, 401]
 
 
 def test_registrations_on_two_nodes_at_once_are_all_served(nodes: list[Server]) -> None:

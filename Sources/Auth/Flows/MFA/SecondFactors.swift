@@ -239,7 +239,7 @@ struct SecondFactors: Sendable {
 
     /// Does the slow part of checking a factor; what it gives spends the factor in a transaction, and tells whether it
     /// counts.
-    private func attempt(_ factor: Factor, of user: UserID) async throws -> @Sendable (Transaction) throws -> Bool {
+    func attempt(_ factor: Factor, of user: UserID) async throws -> @Sendable (Transaction) throws -> Bool {
         let now = services.clock.now()
         switch factor {
         case .unreadable: return { _ in false }

@@ -44,7 +44,7 @@ struct PasswordRoutes: Sendable {
 
     private static let credentials = Shape.object([
         .optional("email", .text), .optional("username", .text), .optional("identity", .text),
-        .required("password", .text),
+        .required("password", .text), .optional("code", .text), .optional("recovery_code", .text),
         .optional("token_type", .text),
     ])
 
@@ -52,9 +52,10 @@ struct PasswordRoutes: Sendable {
         var fields = call.fields
         let password = fields.secret("password")
         let name = fields.signInName()
+        let factor = fields.factor(isRequired: false)
         fields.checkTokenType()
         try fields.check()
-        return .data(try await passwords.signIn(name, password, in: collection, from: call.client).json)
+        return .data(try await passwords.signIn(name, password, factor, in: collection, from: call.client).json)
     }
 
     @Sendable private func change(_ call: Call) async throws -> Answer {

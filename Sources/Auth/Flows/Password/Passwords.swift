@@ -8,15 +8,22 @@ struct Passwords: Sendable {
 
     /// Verifies a name and password and starts a session.
     ///
+    /// A second factor may come with the password, where the account has one; it is spent whether or not the password is
+    /// right, and the answer doesn't tell which of them was wrong.
+    ///
     /// A recovery code works in place of the password, once, with no second factor (seed 003), if
     /// `auth.mfa.backup_login.enabled`.
     ///
     /// The answer, its text and the work are the same for an unknown name, a wrong password, a suspended account and a
     /// system user: `invalid_credentials`. Throws `locked_out` while the account or the address is locked, `overloaded`
     /// when too many hashes wait.
-    func signIn(_ name: SignInName, _ password: Secret<String>, in collection: Collection, from client: Client)
-        async throws -> SignInOutcome
-    {
+    func signIn(
+        _ name: SignInName,
+        _ password: Secret<String>,
+        _ factor: SecondFactors.Factor? = nil,
+        in collection: Collection,
+        from client: Client
+    ) async throws -> SignInOutcome {
         let (user, hash) = try await services.db.read { tx in
             let user = try tx.user(named: name, in: collection.id)
             return (user, try user.flatMap { try tx.passwordHash(of: $0.id) })
@@ -28,6 +35,11 @@ struct Passwords: Sendable {
         )
         try await lockout.check()
         let isRight = try await verify(password, against: hash)
+        if let factor, user?.isMFAEnabled != false {
+            let first = isRight ? hash : nil
+            let proof = try await bothFactors(of: user?.id, first, factor)
+            return try await beginWithBoth(proof, in: collection, lockout: lockout, from: client)
+        }
         guard isRight, let user, let hash else {
             if let proof = try await factors.backupProof(password, of: user, from: client, in: collection) {
                 return try await sessions.begin(proof, in: collection, lockout: lockout, from: client)
@@ -38,6 +50,31 @@ struct Passwords: Sendable {
         let current = services.hasher.isOutdated(hash) ? try await rehash(password, of: user.id, from: hash) : hash
         let proof = proof(of: user.id, by: [.password], with: current)
         return try await sessions.begin(proof, in: collection, lockout: lockout, from: client)
+    }
+
+    /// A proof by password and second factor; `hash` is nil when the password was wrong or nobody's.
+    private func bothFactors(of user: UserID?, _ hash: PasswordHash?, _ factor: SecondFactors.Factor) async throws
+        -> Proof
+    {
+        let now = services.clock.now()
+        let id = user ?? UserID(at: now, random: services.random)
+        let attempt = try await factors.attempt(factor, of: id)
+        let methods = [Proof.Method.password].adding(factor.method, isSecond: true)
+        return Proof(subject: id, methods: methods, at: now) { tx in
+            let isFactorRight = try attempt(tx)
+            guard let hash else { return false }
+            return try isFactorRight && tx.passwordHash(of: id)?.rawValue == hash.rawValue
+        }
+    }
+
+    private func beginWithBoth(_ proof: Proof, in collection: Collection, lockout: Lockout, from client: Client)
+        async throws -> SignInOutcome
+    {
+        do {
+            return try await sessions.begin(proof, in: collection, lockout: lockout, from: client)
+        } catch let error as AuthError where error.code == .invalidCredentials {
+            throw AuthError(.invalidCredentials, "The name, the password or the code is wrong.")
+        }
     }
 
     /// Replaces the caller's password, ends every session of theirs (the one that asks too: whoever stole its token is

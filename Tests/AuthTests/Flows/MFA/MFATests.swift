@@ -322,4 +322,35 @@ import Testing
         try await server.set(["auth.mfa.enabled": "0"])
         #expect(try await !refused(try await server.signIn("eve@example.org")))
     }
+
+    @Test(arguments: Engine.available)
+    func `a code may come with the password, and is spent even if that is wrong`(_ engine: Engine) async throws {
+        let server = try await TestServer(engine)
+        let ada = try await enrolled(on: server)
+        func logIn(_ password: String, _ factor: JSON, _ email: String = "ada@example.org") async throws -> Reply {
+            guard case .object(let members) = factor else { throw Reply.Unexpected(description: "no factor") }
+            let body: JSON = ["email": .string(email), "password": .string(password)]
+            return try await server.post(Self.login, body.merging(members))
+        }
+        let right = code(ada.totp, on: server)
+        let attempts: [(String, JSON, String)] = [
+            ("wrong wrong", right, "ada@example.org"), (TestServer.password, right, "ada@example.org"),
+            (TestServer.password, ["code": "000000"], "ada@example.org"),
+            (TestServer.password, right, "nobody@example.org"),
+            (TestServer.password, ["recovery_code": "?"], "ada@example.org"),
+        ]
+        var answers: Set<String> = []
+        for (password, factor, email) in attempts {
+            let reply = try await logIn(password, factor, email)
+            #expect((reply.status, reply.code) == (401, "invalid_credentials"))
+            answers.insert(reply.error ?? "")
+        }
+        #expect(answers.count == 1)
+        server.clock.advance(seconds: 30)
+        let token = try await logIn(TestServer.password, code(ada.totp, on: server)).data()["token"]?.text
+        #expect(try await server.get("/api/auth/me", token: token).data()["amr"] == ["pwd", "otp", "mfa"])
+        try await server.signUp("eve@example.org")
+        #expect(try await logIn(TestServer.password, ["code": "123456"], "eve@example.org").data()["token"] != nil)
+        #expect(try await logIn(TestServer.password, ["code": "1", "recovery_code": "2"]).status == 422)
+    }
 }
