@@ -43,7 +43,7 @@ package struct App: Sendable {
             PasswordResetRoutes(reset: reset).routes,
             RecoveryRoutes(recovery: Recovery(services: services), reset: reset).routes,
             OneTimeCodeRoutes(codes: OneTimeCodes(services: services, sessions: sessions)).routes,
-            MFARoutes(factors: factors).routes,
+            MFARoutes(factors: factors, reauthentication: reauthentication).routes,
             ReauthenticationRoutes(reauthentication: reauthentication).routes,
             EmailChangeRoutes(emailChange: EmailChange(services: services)).routes,
             SessionRoutes(sessions: sessions).routes,

@@ -3,6 +3,7 @@ import HTTPTypes
 /// Second factors and recovery codes.
 struct MFARoutes: Sendable {
     let factors: SecondFactors
+    let reauthentication: Reauthentication
 
     var routes: [Route] { signIn + own + [reset] }
 
@@ -47,6 +48,8 @@ struct MFARoutes: Sendable {
                     .required("secret", .text), .required("otpauth_url", .text), .required("qr_svg", .text),
                 ])
             ) { call in
+                // Or a stolen session could lock its owner out.
+                try await reauthentication.check(call.principal(), factor: nil, from: call.client)
                 let setUp = try await factors.setUp(call.principal(), from: call.client)
                 return .data([
                     "secret": .string(setUp.secret.reveal()), "otpauth_url": .string(setUp.url.reveal()),

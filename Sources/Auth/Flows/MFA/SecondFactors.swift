@@ -57,7 +57,6 @@ struct SecondFactors: Sendable {
             guard try tx.acceptStep(step, of: user.id, with: stored, at: now) else { throw AuthError(.mfaNotSetUp) }
             try tx.putMFA(true, of: user.id, at: now)
             try tx.replaceRecoveryCodes(codes.map { ($0.stored, $0.bucket) }, of: user.id, at: now)
-            // What was mailed to sign in with was mailed to somebody without a second factor.
             try tx.strengthenSession(principal.session.id, to: methods, at: now)
             try tx.audit(.mfaEnabled, by: principal.actor(from: client), on: user.id, services)
             let notice = Notice.signInMethodAdded("an authenticator app, asked for after the password")

@@ -12,6 +12,7 @@ struct ReauthenticationRoutes: Sendable {
                 .signedIn,
                 "Make the session fresh, for what can't be taken back",
                 limit: .auth,
+                isForEnrolment: true,
                 takes: .object([
                     .optional("password", .text), .optional("code", .text), .optional("recovery_code", .text),
                 ]),
