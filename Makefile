@@ -24,7 +24,7 @@ build: ## Build everything, tests too
 test: ## Install what is missing, then run every suite
 	@scripts/setup --tests
 	swift build --build-tests
-	scripts/with-postgres swift test --skip-build --disable-xctest
+	scripts/with-postgres timeout 1500 swift test --skip-build --disable-xctest
 	.venv/bin/pytest Tests/CLI --engine sqlite
 	scripts/with-postgres .venv/bin/pytest Tests/CLI --engine postgres
 	.venv/bin/pytest Tests/Browser

@@ -17,7 +17,7 @@ package struct PostgresHome: Sendable {
 
     /// A copy of a database that has run these migrations.
     ///
-    /// Waits while too many others are open: their connections are limited.
+    /// Waits while many others are open: their connections are limited.
     package static func make(_ migrations: [Migration] = []) async throws -> PostgresHome {
         await places.take()
         do {
@@ -79,36 +79,70 @@ private actor Templates {
     }
 }
 
-/// So many at once, in the order in which they ask.
+/// So many at once, in the order in which they ask, and one more whenever nothing has moved for a while.
+///
+/// A test may hold a database and ask for another: without the exception, enough of them wait for each other for ever.
 private final class Places: Sendable {
-    private let state: Mutex<(free: Int, waiting: [CheckedContinuation<Void, Never>])>
+    private static let patience = Duration.seconds(2)
+
+    private struct State {
+        var free: Int
+        var waiting: [CheckedContinuation<Void, Never>] = []
+        var movedAt = ContinuousClock.now
+        var isWatched = false
+    }
+
+    private let state: Mutex<State>
 
     init(count: Int) {
-        state = Mutex((count, []))
+        state = Mutex(State(free: count))
     }
 
     func take() async {
         await withCheckedContinuation { continuation in
-            let isFree = state.withLock { state in
-                guard state.free > 0 else {
-                    state.waiting.append(continuation)
-                    return false
+            let (isFree, mustWatch) = state.withLock { state in
+                guard state.free <= 0 else {
+                    state.free -= 1
+                    state.movedAt = .now
+                    return (true, false)
                 }
-                state.free -= 1
-                return true
+                state.waiting.append(continuation)
+                defer { state.isWatched = true }
+                return (false, !state.isWatched)
             }
             if isFree { continuation.resume() }
+            if mustWatch { Task { await watch() } }
         }
     }
 
     func give() {
         let next = state.withLock { state -> CheckedContinuation<Void, Never>? in
-            guard !state.waiting.isEmpty else {
+            state.movedAt = .now
+            guard state.free >= 0, !state.waiting.isEmpty else {
                 state.free += 1
                 return nil
             }
             return state.waiting.removeFirst()
         }
         next?.resume()
+    }
+
+    /// As long as somebody waits.
+    private func watch() async {
+        while true {
+            try? await Task.sleep(for: Self.patience / 4)
+            let (next, isOver) = state.withLock { state -> (CheckedContinuation<Void, Never>?, Bool) in
+                guard !state.waiting.isEmpty else {
+                    state.isWatched = false
+                    return (nil, true)
+                }
+                guard state.movedAt.duration(to: .now) > Self.patience else { return (nil, false) }
+                state.movedAt = .now
+                state.free -= 1
+                return (state.waiting.removeFirst(), false)
+            }
+            next?.resume()
+            if isOver { return }
+        }
     }
 }

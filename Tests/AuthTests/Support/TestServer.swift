@@ -7,6 +7,7 @@ import OrderedCollections
 import Storage
 import StorageTesting
 import Synchronization
+import Testing
 
 @testable import Auth
 
@@ -105,7 +106,7 @@ final class TestServer: Sendable {
         if node.isShared { options["database_url"] = "postgres://opened/already" }
         let configuration = try await Configuration.load(overrides: options, environment: [:])
         watching = node.isWatching ? Task { try? await faults.watch() } : nil
-        while node.isWatching && !faults.hearsOthers { try await Task.sleep(for: .milliseconds(2)) }
+        if node.isWatching { try #require(try await eventually(within: 60, every: 2) { faults.hearsOthers }) }
         let installation = try await Installation.prepared(configuration, services: services)
         app = App(installation, lines: LineWriter(to: .nullDevice), extraRoutes: probes)
         guard let settings else { return }
