@@ -50,8 +50,8 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
-    # Chromium's sandbox doesn't work for root.
-    arguments = ["--no-sandbox"] if os.geteuid() == 0 else []
+    # Containers have little shared memory, and Chromium's sandbox doesn't work for root.
+    arguments = ["--disable-dev-shm-usage"] + (["--no-sandbox"] if os.geteuid() == 0 else [])
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)
         yield browser

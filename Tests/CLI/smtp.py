@@ -127,8 +127,10 @@ class Mailbox:
         tls: Literal["starttls", "implicit"] | None = None,
         certificate: Certificate | None = None,
         account: tuple[str, str] | None = None,
+        address: str = "127.0.0.1",
     ) -> None:
         assert (tls is None) == (certificate is None)
+        self.address = address
         self.port = free_port()
         self.mood = Mood()
         self.account = account
@@ -151,7 +153,7 @@ class Mailbox:
         context = self._certificate.context() if self._certificate else None
         self._controller = _Controller(
             self,
-            hostname="127.0.0.1",
+            hostname=self.address,
             port=self.port,
             server_hostname="mail.example.org",
             ssl_context=context if self._tls == "implicit" else None,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Literal
@@ -70,6 +71,28 @@ def test_a_mail_is_handed_in_under_the_encryption_and_the_name_that_are_set(
         assert mail.is_encrypted == (tls is not None)
         assert mail.user == (RELAY if account else None)
         assert mailbox.sign_ins == ([(RELAY, True, tls is not None)] if account else [])
+
+
+@pytest.mark.parametrize("tls", [None, "starttls"])
+def test_a_password_goes_to_another_machine_only_over_tls_and_only_to_the_one_that_was_meant(
+    launch: Launch, tmp_path: Path, tls: Literal["starttls"] | None
+) -> None:
+    name = socket.gethostname()  # not a loopback address by its spelling, which is what decides
+    try:
+        address = socket.gethostbyname(name)
+    except OSError:
+        pytest.skip("this machine's name leads nowhere")
+    certificate = Certificate.make(tmp_path) if tls else None
+    with Mailbox(tls, certificate, (RELAY, RIGHT_PASSWORD), address) as mailbox:
+        server = using(launch, mailbox)
+        change_settings(server, {"smtp.host": name})
+        body = {"to": fresh_email()}
+        path = "/api/admin/settings/smtp/test"
+        refusal = server.call("POST", path, body, server.admin).refused(422, code="mail_not_sent")
+        assert ("certificate" if tls else "STARTTLS") in refusal["error"], refusal
+        assert mailbox.connections > 0
+        assert mailbox.sign_ins == []
+        assert mailbox.mails() == []
 
 
 def test_a_wrong_smtp_password_loses_no_mail_and_is_told_to_nobody(launch: Launch, tmp_path: Path) -> None:

@@ -7,6 +7,16 @@ struct Principal: Sendable {
 
     var isAdmin: Bool { collection.isAdmins && claims.audience == .admin }
 
+    /// A proof is fresh for so long.
+    static let freshSeconds: Int64 = 600
+
+    /// Whether they have proved who they are a short while ago, at the highest level that they have: with the second
+    /// factor, if there is one.
+    func isFresh(at now: Timestamp) -> Bool {
+        now.seconds(since: session.provedAt) < Self.freshSeconds
+            && (!user.isMFAEnabled || session.methods.contains(.multiFactor))
+    }
+
     /// Whether they must have a second factor and have none.
     ///
     /// Not while the feature is off: nobody could set one up.

@@ -1,5 +1,4 @@
 import Logging
-import NIOCore
 import ServiceLifecycle
 import Storage
 import Synchronization
@@ -54,7 +53,8 @@ struct Delivery: Service {
 
     func run() async throws {
         await cancelWhenGracefulShutdown {
-            await withTaskGroup { group in
+            // Discarding: a group that keeps what its tasks return would grow for as long as the server runs.
+            await withDiscardingTaskGroup { group in
                 group.addTask { await tick() }
                 let lanes = Lanes((1...Self.lanesMax).map { _ in SMTPConnection(stop: stop) })
                 for await _ in wakeUps {
@@ -64,12 +64,11 @@ struct Delivery: Service {
                         lanes.giveBack(await work(by: connection))
                     }
                 }
-                let stopping = Task.detached { [stop] in
+                // Those that are at work end by themselves, or by this.
+                Task.detached { [stop] in
                     try await Task.sleep(for: .seconds(Self.stopSeconds))
                     stop.set()
                 }
-                await group.waitForAll()
-                stopping.cancel()
             }
         }
     }

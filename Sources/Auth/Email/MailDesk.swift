@@ -30,7 +30,7 @@ struct MailDesk: Sendable {
     /// The mails of the development inbox, newest first, as they would be read.
     ///
     /// Throws `feature_disabled` where there is none.
-    func inbox(_ wanted: Wanted, limit: Int = Paging.sizeDefault) async throws -> [JSON] {
+    func inbox(_ wanted: Wanted, limit: Int) async throws -> [JSON] {
         let settings = try await services.settings()
         guard case .inbox = MailTransport(settings, services.ownAddress),
             let base = MailTransport.inbox.linkBase(settings, services.ownAddress)

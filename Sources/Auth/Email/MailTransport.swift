@@ -1,4 +1,3 @@
-import Foundation
 import Synchronization
 
 /// How mails leave, as the settings have it.
@@ -63,7 +62,7 @@ struct SMTPServer: Sendable {
     init?(_ settings: Settings) {
         let host = settings.text("smtp.host")
         let from = settings.text("smtp.from")
-        let ownHost = URLComponents(string: settings.text("app.url"))?.host ?? ""
+        let ownHost = settings.text("app.url").urlHost ?? ""
         guard !host.isEmpty, let sender = Mailbox(parsing: from.isEmpty ? "no-reply@\(ownHost)" : from) else {
             return nil
         }

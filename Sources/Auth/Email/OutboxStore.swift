@@ -111,7 +111,9 @@ extension Transaction {
         )
     }
 
-    /// After the way out has changed: what waits, and is not on its way, is tried at once, and the development inbox is over when there is one.
+    /// After the way out has changed: what waits, and is not on its way, is tried at once.
+    ///
+    /// With a transport the development inbox is over.
     func redirectMails(isTransportSet: Bool, at now: Timestamp) throws {
         announce(Topic.outbox)
         try execute("UPDATE outbox SET next_attempt_at = \(now) WHERE state = 'pending'")

@@ -3,6 +3,7 @@ import Storage
 extension Schema {
     /// Second factors and recovery codes, which are secrets like any other.
     ///
+    /// `users.mfa_enabled` repeats whether there is an active one, for every request and sign-in reads the user anyway.
     /// `sealed` holds a TOTP key, `last_step` the last time step that was accepted with it; `bucket` narrows the search for
     /// a recovery code to one hash in most cases.
     static let mfa = Migration(

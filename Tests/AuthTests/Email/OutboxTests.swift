@@ -83,7 +83,7 @@ import Testing
         let admin = try await server.admin()
         try await server.signUp("ada@example.org")
         let inbox = try await server.get("/api/admin/inbox", token: admin)
-        guard case .array(let mails) = try inbox.data() else { return }
+        guard case .array(let mails) = try inbox.data() else { throw Reply.Unexpected(description: inbox.text) }
         #expect(mails.map { $0["template"] } == ["verify"])
         try await server.set(Self.smtp)
         let refusal = try await server.get("/api/admin/inbox", token: admin)

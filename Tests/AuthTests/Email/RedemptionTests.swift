@@ -55,7 +55,7 @@ import Testing
         #expect(statuses == [200: 1, 400: 15])
         // Whoever sends the right one twice is not locked out for it.
         #expect(try await server.audit().contains("sign_in.failed") == false)
-        #expect(try await server.count("SELECT count(*) AS count FROM one_time_tokens WHERE used_at IS NOT NULL") <= 1)
+        #expect(try await server.count("SELECT count(*) AS count FROM one_time_tokens WHERE used_at IS NOT NULL") == 1)
     }
 
     @Test(arguments: Engine.available)
@@ -81,7 +81,6 @@ import Testing
     @Test(arguments: Engine.available, [Kind.otpByLink, .otpByCode])
     func `who may not sign in doesn't, by whatever was mailed before`(_ engine: Engine, _ kind: Kind) async throws {
         let server = try await TestServer(engine, settings: ["auth.otp.enabled": "1"])
-        let admin = try await server.admin()
         let redemption = try #require(try await redemptions(kind, server).first)
         for status in ["suspended", "pending"] {
             // Past the flows, which would have killed the token.
@@ -95,7 +94,6 @@ import Testing
             }
         }
         #expect(try await server.count("SELECT count(*) AS count FROM sessions WHERE methods = 'otp'") == 0)
-        _ = admin
     }
 
     @Test(arguments: Engine.available)

@@ -184,9 +184,11 @@ struct Accounts: Sendable {
 
     /// Changes fields of an account, and as an admin its status, verification and password.
     ///
-    /// Suspension ends its sessions, and so does a new password. With `isEmailConfirmed`, a new email waits until it is
-    /// confirmed from there, if mail can go out. The owner is told of a new password or email. Throws `not_found`, `validation_failed`,
-    /// `email_taken`, `username_taken`, `value_taken`.
+    /// Suspension ends its sessions, and so does a new password. With `confirmingEmail`, a new email waits until it is
+    /// confirmed from there, if mail can go out. The owner is told of a new password or email.
+    ///
+    /// Throws `not_found`, `validation_failed`, `email_taken`, `username_taken`, `value_taken`, `rate_limited`,
+    /// `session_ended`.
     func change(
         _ id: UserID,
         in collection: Collection,

@@ -99,11 +99,4 @@ extension Transaction {
         )
         return try row.map { (try $0.get("total"), try $0.get("unused")) } ?? (0, 0)
     }
-
-    /// Adds methods to a session that has just proved more.
-    func strengthenSession(_ id: SessionID, to methods: [Proof.Method], at now: Timestamp) throws {
-        announce(Topic.session(id))
-        let text = methods.map(\.rawValue).joined(separator: " ")
-        try execute("UPDATE sessions SET methods = \(text), proved_at = \(now) WHERE id = \(id)")
-    }
 }

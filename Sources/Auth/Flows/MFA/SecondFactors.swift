@@ -2,9 +2,6 @@ import Storage
 
 /// The second factor of an account: set up, confirmed by its first code, used at sign-in, removed.
 struct SecondFactors: Sendable {
-    /// A session that was proved with a second factor so recently needs none to make new recovery codes.
-    static let freshSeconds: Int64 = 600
-
     let services: Services
     let sessions: Sessions
 
@@ -81,17 +78,14 @@ struct SecondFactors: Sendable {
 
     /// New recovery codes, this once; the former ones die.
     ///
-    /// Without a factor the session must have been proved with one within ``freshSeconds``. Throws `mfa_not_set_up`,
+    /// Without a factor the session must be fresh (``Principal/isFresh(at:)``). Throws `mfa_not_set_up`,
     /// `validation_failed`, `invalid_credentials` for a wrong code, `locked_out`.
     func regenerateCodes(_ factor: Factor?, by principal: Principal, from client: Client) async throws -> [RecoveryCode]
     {
         let user = principal.user
         guard user.isMFAEnabled else { throw AuthError(.mfaNotSetUp) }
         let now = services.clock.now()
-        let session = principal.session
-        let isFresh =
-            session.methods.contains(.multiFactor) && now.seconds(since: session.provedAt) < Self.freshSeconds
-        guard factor != nil || isFresh else { throw AuthError.validation(["code": "is required"]) }
+        guard factor != nil || principal.isFresh(at: now) else { throw AuthError.validation(["code": "is required"]) }
         let codes = try await newRecoveryCodes(of: user.id)
         let change: @Sendable (Transaction) throws -> Void = { [services] tx in
             try tx.replaceRecoveryCodes(codes.map { ($0.stored, $0.bucket) }, of: user.id, at: now)

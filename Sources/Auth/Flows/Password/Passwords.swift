@@ -88,14 +88,7 @@ struct Passwords: Sendable {
         from client: Client
     ) async throws -> SignInOutcome {
         let user = principal.user
-        let hash = try await services.db.read { tx in try tx.passwordHash(of: user.id) }
-        let account = Lockout.Account(user: user.id, name: nil, collection: user.collectionID)
-        let lockout = Lockout(services: services, account: account, client: client)
-        try await lockout.check()
-        guard try await verify(current, against: hash) else {
-            try await lockout.countFailure(of: user.id)
-            throw AuthError(.invalidCredentials, "The current password is wrong.")
-        }
+        let (hash, lockout) = try await proved(current, by: principal, "The current password is wrong.", from: client)
         let hashed = try await self.hash(new, email: user.email)
         let now = services.clock.now()
         let id = Identifier<PasswordHash>(at: now, random: services.random)
@@ -122,6 +115,15 @@ struct Passwords: Sendable {
     ///
     /// Throws `invalid_credentials`, `locked_out`.
     func prove(_ password: Secret<String>, by principal: Principal, from client: Client) async throws {
+        _ = try await proved(password, by: principal, "The password is wrong.", from: client)
+    }
+
+    private func proved(
+        _ password: Secret<String>,
+        by principal: Principal,
+        _ refusal: String,
+        from client: Client
+    ) async throws -> (PasswordHash?, Lockout) {
         let user = principal.user
         let hash = try await services.db.read { tx in try tx.passwordHash(of: user.id) }
         let account = Lockout.Account(user: user.id, name: nil, collection: user.collectionID)
@@ -129,8 +131,9 @@ struct Passwords: Sendable {
         try await lockout.check()
         guard try await verify(password, against: hash) else {
             try await lockout.countFailure(of: user.id)
-            throw AuthError(.invalidCredentials, "The password is wrong.")
+            throw AuthError(.invalidCredentials, refusal)
         }
+        return (hash, lockout)
     }
 
     /// The hash of a new password.

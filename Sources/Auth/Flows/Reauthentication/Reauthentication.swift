@@ -1,33 +1,22 @@
 import Storage
 
 /// Showing again that one is still oneself, before something that can't be taken back.
-///
-/// A session is fresh for ``freshSeconds`` after its user has proved who they are at the highest level that they have:
-/// with the second factor, if there is one.
 struct Reauthentication: Sendable {
-    static let freshSeconds: Int64 = 600
-
     let services: Services
     let passwords: Passwords
     let factors: SecondFactors
 
-    static func isFresh(_ principal: Principal, at now: Timestamp) -> Bool {
-        let session = principal.session
-        return now.seconds(since: session.provedAt) < freshSeconds
-            && (!principal.user.isMFAEnabled || session.methods.contains(.multiFactor))
-    }
-
     /// Throws `reauthentication_required` unless the caller's session is fresh, or the request brings a second factor in
     /// the header `X-MFA-Code`, which it spends.
     func check(_ principal: Principal, factor: SecondFactors.Factor?, from client: Client) async throws {
-        if Self.isFresh(principal, at: services.clock.now()) { return }
+        if principal.isFresh(at: services.clock.now()) { return }
         if let factor, principal.user.isMFAEnabled {
             return try await factors.spend(factor, by: principal, from: client)
         }
         throw AuthError(
             .reauthenticationRequired,
             details: [
-                "max_age_seconds": String(Self.freshSeconds),
+                "max_age_seconds": String(Principal.freshSeconds),
                 "methods": principal.user.isMFAEnabled ? "code, recovery_code" : "password",
                 "how": principal.user.isMFAEnabled
                     ? "send a code in the header X-MFA-Code, or POST it to /api/auth/reauthenticate"

@@ -33,7 +33,7 @@ struct ReauthenticationRoutes: Sendable {
                     try await reauthentication.renew(principal, by: factor ?? .unreadable, from: call.client)
                 }
                 return .data([
-                    "reauthenticated": true, "fresh_seconds": .integer(Reauthentication.freshSeconds),
+                    "reauthenticated": true, "fresh_seconds": .integer(Principal.freshSeconds),
                 ])
             }
         ]

@@ -40,6 +40,13 @@ extension Transaction {
         ) == 1
     }
 
+    /// Adds methods to a session that has just proved more.
+    func strengthenSession(_ id: SessionID, to methods: [Proof.Method], at now: Timestamp) throws {
+        announce(Topic.session(id))
+        let text = methods.map(\.rawValue).joined(separator: " ")
+        try execute("UPDATE sessions SET methods = \(text), proved_at = \(now) WHERE id = \(id)")
+    }
+
     /// Ends one live session of a user; false when there is none.
     func endSession(_ id: SessionID, of user: UserID, because reason: Session.EndReason, at now: Timestamp) throws
         -> Bool
