@@ -14,6 +14,7 @@ package struct App: Sendable {
     let settingsChanges: SettingsChanges
     let accounts: Accounts
     let factors: SecondFactors
+    let apiKeys: APIKeys
     let routes: [Route]
     let responder: Responder
     private let lease: Lease
@@ -35,6 +36,17 @@ package struct App: Sendable {
         lease = Lease(Lease.background, services)
         let limiter = RateLimiter(isShared: installation.configuration.isShared)
         limiter.hear(services.db)
+        apiKeys = APIKeys(services: services)
+        let devices = Devices(services: services, sessions: sessions)
+        let secrets = Secrets(
+            services: services,
+            accounts: accounts,
+            passwords: passwords,
+            factors: factors,
+            apiKeys: apiKeys,
+            devices: devices,
+            reauthentication: reauthentication
+        )
         let reset = PasswordReset(services: services, passwords: passwords, factors: factors)
         let flows: [[Route]] = [
             RecordRoutes(accounts: accounts, reauthentication: reauthentication).routes,
@@ -44,6 +56,9 @@ package struct App: Sendable {
             RecoveryRoutes(recovery: Recovery(services: services), reset: reset).routes,
             OneTimeCodeRoutes(codes: OneTimeCodes(services: services, sessions: sessions)).routes,
             MFARoutes(factors: factors, reauthentication: reauthentication).routes,
+            SecretRoutes(secrets: secrets).routes,
+            APIKeyRoutes(secrets: secrets).routes,
+            DeviceRoutes(devices: devices).routes,
             ReauthenticationRoutes(reauthentication: reauthentication).routes,
             EmailChangeRoutes(emailChange: EmailChange(services: services)).routes,
             SessionRoutes(sessions: sessions).routes,
@@ -59,7 +74,7 @@ package struct App: Sendable {
         responder = Responder(
             services: services,
             table: RouteTable(routes),
-            authenticator: Authenticator(services: services),
+            authenticator: Authenticator(services: services, apiKeys: apiKeys),
             limiter: limiter,
             requestIDs: RequestIDs(random: services.random),
             log: RequestLog(lines, isOn: installation.configuration.logLevel <= .info)

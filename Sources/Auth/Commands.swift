@@ -48,6 +48,32 @@ package struct Commands: Sendable {
         try await app.factors.reset(admin.id, in: admins, by: .commandLine)
     }
 
+    /// A system user with its first API key, which is told this once.
+    ///
+    /// Throws `not_found` for the collection, `validation_failed`, `username_taken`.
+    package func createSystemUser(named username: String, in collection: String) async throws -> (
+        id: String, key: String
+    ) {
+        guard let collection = try await services.collections()[collection], !collection.isAdmins else {
+            throw AuthError(.notFound, "There is no such collection of users.")
+        }
+        let new = Accounts.NewAccount(kind: .system, status: .active, isEmailVerified: false, handled: [])
+        let body: OrderedDictionary<String, JSON> = ["username": .string(username)]
+        let user = try await app.accounts.create(new, body, in: collection, by: .commandLine)
+        let key = try await app.apiKeys.reassign(of: user, in: collection, by: .commandLine)
+        return (user.id.rawValue, key.text.reveal())
+    }
+
+    /// A new primary API key; the former one is dead.
+    ///
+    /// Throws `not_found`.
+    package func reassignAPIKey(of id: String) async throws -> String {
+        guard let id = UserID(rawValue: id), let user = try await services.db.read({ tx in try tx.user(id) }),
+            let collection = try await services.collections()[id: user.collectionID]
+        else { throw AuthError(.notFound, "There is no user with this id.") }
+        return try await app.apiKeys.reassign(of: user, in: collection, by: .commandLine).text.reveal()
+    }
+
     /// All settings, or the one of `key`, secrets masked.
     ///
     /// Throws `not_found`.

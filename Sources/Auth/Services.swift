@@ -14,7 +14,8 @@ struct Services: Sendable {
     let signingSecrets: SigningSecrets
     let ownAddress: OwnAddress
     let logger: Logger
-    let lastSeen = LastSeen()
+    let lastSeen = LastSeen<Session> { tx, id, time in try tx.noteSessionSeen(id, at: time) }
+    let lastUsed = LastSeen<UserSecret> { tx, id, time in try tx.noteSecretUsed(id, at: time) }
     /// Names this process among the nodes of its database.
     let nodeID: String
     let lastSettings = LastSettings()
@@ -99,9 +100,10 @@ struct Services: Sendable {
         return keys
     }
 
-    /// Like ``Database/write(_:)``, for whoever acts: refused when their session has ended since the request was admitted.
+    /// Like ``Database/write(_:)``, for whoever acts: refused when their session or API key has ended since the request was
+    /// admitted.
     ///
-    /// A request may be held open for long before its body comes. Throws `session_ended`.
+    /// A request may be held open for long before its body comes. Throws `session_ended`, `invalid_token`.
     func write<T: Sendable>(as actor: Actor, _ body: @escaping @Sendable (Transaction) throws -> T) async throws -> T {
         let now = clock.now()
         return try await db.write { tx in
@@ -110,6 +112,11 @@ struct Services: Sendable {
                 if let reason = session == nil ? .deleted : session?.endReason(at: now) {
                     throw AuthError(.sessionEnded, details: ["reason": reason.rawValue])
                 }
+            }
+            if let id = actor.apiKey, let user = actor.id {
+                guard let key = try tx.secret(id, of: user), key.state(at: now) == .active,
+                    try tx.user(user)?.status == .active
+                else { throw AuthError(.invalidToken) }
             }
             return try body(tx)
         }

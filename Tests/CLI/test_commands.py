@@ -19,11 +19,11 @@ Launch = Callable[..., Server]
 
 COMMANDS = [
     "", "serve", "admin", "admin create", "admin reset-password", "settings", "settings get", "settings set",
-    "secret", "secret rotate", "migrate", "version",
+    "secret", "secret rotate", "migrate", "version", "user", "user create-system", "user reassign-key",
 ]  # fmt: skip
 WRONG_USAGES = [
     "nonsense", "serve --nonsense", "serve --port", "serve --port many", "serve extra", "admin nonsense",
-    "admin create", "admin create --email", "settings set", "settings set no-equals-sign", "secret nonsense",
+    "admin create", "admin create --email", "user nonsense", "user create-system", "user reassign-key", "settings set", "settings set no-equals-sign", "secret nonsense",
     "version extra",
 ]  # fmt: skip
 

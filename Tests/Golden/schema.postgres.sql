@@ -107,12 +107,21 @@ CREATE TABLE secrets (
     sealed text,
     last_step bigint,
     bucket bigint,
+    name text,
+    lookup bytea,
+    expires_at bigint,
+    scopes text,
+    is_primary boolean NOT NULL DEFAULT false,
     CONSTRAINT secrets_pkey PRIMARY KEY (id)
 ) WITH (fillfactor=70);
 
 CREATE INDEX secrets_by_user ON secrets USING btree (user_id);
 
+CREATE UNIQUE INDEX secrets_lookup ON secrets USING btree (lookup);
+
 CREATE UNIQUE INDEX secrets_mfa ON secrets USING btree (user_id) WHERE (type = 'mfa'::text);
+
+CREATE UNIQUE INDEX secrets_primary ON secrets USING btree (user_id) WHERE (is_primary = true);
 
 CREATE UNIQUE INDEX secrets_user_id ON secrets USING btree (user_id) WHERE (type = 'password'::text);
 
@@ -130,6 +139,8 @@ CREATE TABLE sessions (
     expires_at bigint NOT NULL,
     ended_at bigint,
     end_reason text,
+    access_tokens text,
+    secret_id text,
     CONSTRAINT sessions_pkey PRIMARY KEY (id)
 ) WITH (fillfactor=70);
 

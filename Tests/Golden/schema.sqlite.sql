@@ -90,11 +90,15 @@ CREATE TABLE secrets (
     hash TEXT NOT NULL,
     created_at INTEGER NOT NULL,
     last_used_at INTEGER
-, state TEXT, sealed TEXT, last_step INTEGER, bucket INTEGER) STRICT;
+, state TEXT, sealed TEXT, last_step INTEGER, bucket INTEGER, name TEXT, lookup BLOB, expires_at INTEGER, scopes TEXT, is_primary INTEGER NOT NULL DEFAULT 0) STRICT;
 
 CREATE INDEX secrets_by_user ON secrets (user_id);
 
+CREATE UNIQUE INDEX secrets_lookup ON secrets (lookup);
+
 CREATE UNIQUE INDEX secrets_mfa ON secrets (user_id) WHERE type = 'mfa';
+
+CREATE UNIQUE INDEX secrets_primary ON secrets (user_id) WHERE is_primary = TRUE;
 
 CREATE UNIQUE INDEX secrets_user_id ON secrets (user_id) WHERE type = 'password';
 
@@ -112,7 +116,7 @@ CREATE TABLE sessions (
     expires_at INTEGER NOT NULL,
     ended_at INTEGER,
     end_reason TEXT
-) STRICT;
+, access_tokens TEXT, secret_id TEXT) STRICT;
 
 CREATE INDEX sessions_by_user ON sessions (user_id) WHERE ended_at IS NULL;
 

@@ -34,6 +34,9 @@ enum AuditEvent: String, CaseIterable, Sendable {
     case mfaReset = "mfa.reset"
     case recoveryCodesRegenerated = "recovery_codes.regenerated"
     case secondFactorRequired = "sign_in.second_factor_required"
+    case secretCreated = "secret.created"
+    case secretRemoved = "secret.removed"
+    case apiKeyReassigned = "api_key.reassigned"
     case reauthenticated = "session.reauthenticated"
     case signInSucceeded = "sign_in.succeeded"
     case signInFailed = "sign_in.failed"
@@ -51,6 +54,8 @@ struct Actor: Sendable {
     var impersonatedBy: UserID?
     /// The session that they act in.
     var session: SessionID?
+    /// The API key that they act by.
+    var apiKey: SecretID?
     let client: Client
 
     static let commandLine = Actor(id: nil, client: .commandLine)

@@ -1,3 +1,4 @@
+import OrderedCollections
 import Storage
 
 enum AuditOutcome: String, Sendable, SQLConvertible {
@@ -19,6 +20,7 @@ extension Transaction {
         _ services: Services
     ) throws {
         let now = services.clock.now()
+        let details = actor.apiKey.map { details.merging(["api_key": .string($0.rawValue)]) } ?? details
         let id = Identifier<AuditEvent>(at: now, random: services.random)
         try execute(
             """

@@ -36,7 +36,9 @@ struct Sweeper: Service {
     private func upkeep(isSweep: Bool) async {
         do {
             try await services.lastSeen.flush(to: services.db)
-            services.lastSeen.forget(before: services.clock.now().advanced(bySeconds: -Int(LastSeen.noteSeconds)))
+            try await services.lastUsed.flush(to: services.db)
+            services.lastSeen.forget(at: services.clock.now())
+            services.lastUsed.forget(at: services.clock.now())
             if isSweep { try await sweep() }
         } catch {
             services.logger.warning("Upkeep failed; it is tried again.", metadata: ["cause": "\(error)"])

@@ -39,6 +39,7 @@ struct AuthError: Error {
         case invalidCredentials = "invalid_credentials"
         case reauthenticationRequired = "reauthentication_required"
         case forbidden
+        case sessionRequired = "session_required"
         case mfaEnrolmentRequired = "mfa_enrolment_required"
         case notFound = "not_found"
         case methodNotAllowed = "method_not_allowed"
@@ -49,6 +50,9 @@ struct AuthError: Error {
         case lastAdmin = "last_admin"
         case builtIn = "built_in"
         case mfaEnabled = "mfa_enabled"
+        case secretExists = "secret_exists"
+        case lastWayIn = "last_way_in"
+        case tooManySecrets = "too_many_secrets"
         case mfaNotSetUp = "mfa_not_set_up"
         case tooLarge = "too_large"
         case unsupportedMediaType = "unsupported_media_type"
@@ -71,10 +75,12 @@ extension AuthError.Code {
         case .unauthenticated, .invalidToken, .tokenExpired, .sessionEnded, .invalidCredentials,
             .reauthenticationRequired:
             401
-        case .forbidden, .mfaEnrolmentRequired: 403
+        case .forbidden, .sessionRequired, .mfaEnrolmentRequired: 403
         case .notFound: 404
         case .methodNotAllowed: 405
-        case .emailTaken, .usernameTaken, .valueTaken, .nameTaken, .lastAdmin, .builtIn, .mfaEnabled: 409
+        case .emailTaken, .usernameTaken, .valueTaken, .nameTaken, .lastAdmin, .builtIn, .mfaEnabled, .secretExists,
+            .lastWayIn, .tooManySecrets:
+            409
         case .tooLarge: 413
         case .unsupportedMediaType: 415
         case .validationFailed, .featureDisabled, .mailNotConfigured, .mailNotSent: 422
@@ -99,6 +105,7 @@ extension AuthError.Code {
         case .mfaEnrolmentRequired:
             "This account must have a second factor. Set one up by totp/setup and totp/confirm; until then nothing else works."
         case .forbidden: "You may not do this."
+        case .sessionRequired: "An API key can't do this: log in."
         case .notFound: "There is nothing here."
         case .methodNotAllowed: "This route doesn't take this method."
         case .emailTaken: "This email is already taken."
@@ -108,6 +115,9 @@ extension AuthError.Code {
         case .lastAdmin: "The last admin can't be removed."
         case .builtIn: "This is built in and can't be removed or renamed."
         case .mfaEnabled: "This account has a second factor already. Disable it first."
+        case .secretExists: "This account has a password already. Replace it by PUT /api/users/me/secrets/password."
+        case .lastWayIn: "This is the account's last way in. Add another one first."
+        case .tooManySecrets: "This account has too many secrets of this type. Remove one first."
         case .mfaNotSetUp: "This account has no second factor set up."
         case .tooLarge: "The body is larger than 1 MiB."
         case .unsupportedMediaType: "Send JSON, with `Content-Type: application/json`."
@@ -128,6 +138,13 @@ extension AuthError {
     /// What is wrong with each field, for people.
     var sentence: String {
         details.sorted { $0.key < $1.key }.map { "The \($0.key) \($0.value)." }.joined(separator: " ")
+    }
+
+    static func disabled(_ feature: Feature) -> AuthError {
+        AuthError(
+            .featureDisabled,
+            "\(feature.title) is disabled. An admin can enable it by the setting \(feature.key)."
+        )
     }
 
     /// 422 with one message a field.

@@ -23,10 +23,27 @@ struct Identifier<Subject>: RawRepresentable, Hashable, Sendable, SQLConvertible
 
     /// A fresh identifier: 48 bits of time, 74 of chance.
     init(at time: Timestamp, random: Random) {
-        var bytes = random.bytes(16)
+        var bytes = random.bytes(Self.byteCount)
         for index in 0..<6 { bytes[index] = UInt8(truncatingIfNeeded: time.milliseconds >> (40 - 8 * Int64(index))) }
         bytes[6] = 0x70 | (bytes[6] & 0x0F)
         bytes[8] = 0x80 | (bytes[8] & 0x3F)
+        rawValue = Self.text(of: bytes)
+    }
+
+    static var byteCount: Int { 16 }
+
+    /// Nil unless there are ``byteCount``.
+    init?(bytes: [UInt8]) {
+        guard bytes.count == Self.byteCount else { return nil }
+        rawValue = Self.text(of: bytes)
+    }
+
+    var bytes: [UInt8] {
+        let digits = rawValue.utf8.filter { $0 != UInt8(ascii: "-") }.compactMap(Hex.value)
+        return stride(from: 0, to: digits.count - 1, by: 2).map { digits[$0] << 4 | digits[$0 + 1] }
+    }
+
+    private static func text(of bytes: [UInt8]) -> String {
         var text = ""
         text.reserveCapacity(36)
         for (index, byte) in bytes.enumerated() {
@@ -34,7 +51,7 @@ struct Identifier<Subject>: RawRepresentable, Hashable, Sendable, SQLConvertible
             text.append(Hex.digit(byte >> 4))
             text.append(Hex.digit(byte & 0x0F))
         }
-        rawValue = text
+        return text
     }
 
     var description: String { rawValue }
@@ -50,6 +67,15 @@ extension Identifier: Codable {}
 enum Hex {
     static func digit(_ value: UInt8) -> Character {
         Character(Unicode.Scalar(value < 10 ? UInt8(ascii: "0") + value : UInt8(ascii: "a") + value - 10))
+    }
+
+    /// Of a lower-case digit in ASCII.
+    static func value(_ digit: UInt8) -> UInt8? {
+        switch digit {
+        case UInt8(ascii: "0")...UInt8(ascii: "9"): digit - UInt8(ascii: "0")
+        case UInt8(ascii: "a")...UInt8(ascii: "f"): digit - UInt8(ascii: "a") + 10
+        default: nil
+        }
     }
 
     static func encode(_ bytes: some Sequence<UInt8>) -> String {

@@ -15,9 +15,10 @@ extension Transaction {
         )
     }
 
-    /// Sets or replaces the one password of a user; one-time tokens that are outstanding die.
+    /// Sets or replaces the one password of a user; device secrets and one-time tokens that are outstanding die.
     func putPassword(_ hash: PasswordHash, of user: UserID, id: Identifier<PasswordHash>, at now: Timestamp) throws {
         try revokeOneTimeTokens(of: user)
+        try removeDevices(of: user)
         try execute(
             """
             INSERT INTO secrets (id, user_id, type, hash, created_at) VALUES (\(id), \(user), 'password', \(hash), \(now))

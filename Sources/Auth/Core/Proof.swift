@@ -8,6 +8,8 @@ struct Proof: Sendable {
     /// Authentication method references (RFC 8176), such as `pwd`.
     let methods: [Method]
     let at: Timestamp
+    /// The device secret, which ends the session with itself.
+    var secret: SecretID?
     /// Takes what is spent by signing in, and tells whether the proof counts, in the transaction that starts the session.
     ///
     /// A password that was changed while its old hash was verified must not begin one, and a code begins one only once.
@@ -18,12 +20,17 @@ struct Proof: Sendable {
         case password = "pwd"
         /// A code of an authenticator, or a code or link that was mailed.
         case oneTimeCode = "otp"
+        /// The secret of a trusted device.
+        case device
         /// A recovery code.
         case recoveryCode = "recovery"
         /// More than one factor.
         case multiFactor = "mfa"
 
         /// Whether no second factor is asked for after it.
-        var isSufficient: Bool { self == .multiFactor || self == .recoveryCode }
+        var isSufficient: Bool { self == .multiFactor || self == .recoveryCode || self == .device }
+
+        /// Whether a person has shown something, and not only a device.
+        var isOfPerson: Bool { self != .device }
     }
 }

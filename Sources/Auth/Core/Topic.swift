@@ -7,10 +7,12 @@ enum Topic {
     static let outbox = "outbox"
     private static let userPrefix = "user:"
     private static let sessionPrefix = "session:"
+    private static let secretPrefix = "secret:"
     private static let requestsPrefix = "requests:"
 
     static func user(_ id: UserID) -> String { userPrefix + id.rawValue }
     static func session(_ id: SessionID) -> String { sessionPrefix + id.rawValue }
+    static func secret(_ id: SecretID) -> String { secretPrefix + id.rawValue }
 
     /// Requests that a node admitted, told without a write.
     static func requests(_ count: Int, from address: String, as label: RateRules.Label) -> String {
@@ -28,6 +30,7 @@ enum Topic {
 
     static func userID(_ topic: String) -> UserID? { id(topic, userPrefix) }
     static func sessionID(_ topic: String) -> SessionID? { id(topic, sessionPrefix) }
+    static func secretID(_ topic: String) -> SecretID? { id(topic, secretPrefix) }
 
     private static func id<Subject>(_ topic: String, _ prefix: String) -> Identifier<Subject>? {
         guard topic.hasPrefix(prefix) else { return nil }

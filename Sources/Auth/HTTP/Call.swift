@@ -5,6 +5,8 @@ import OrderedCollections
 struct Call: Sendable {
     let services: Services
     let route: Route
+    /// When it was admitted.
+    let time: Timestamp
     let parameters: [String: String]
     let query: [String: String]
     let client: Client
@@ -18,6 +20,7 @@ struct Call: Sendable {
     init(
         services: Services,
         route: Route,
+        time: Timestamp,
         parameters: [String: String],
         query: [String: String],
         client: Client,
@@ -28,6 +31,7 @@ struct Call: Sendable {
     ) {
         self.services = services
         self.route = route
+        self.time = time
         self.parameters = parameters
         self.query = query
         self.client = client
@@ -62,11 +66,14 @@ struct Call: Sendable {
 
     var actor: Actor { signedIn?.actor(from: client) ?? Actor(id: nil, client: client) }
 
-    var fields: Fields { Fields(members: body) }
+    var fields: Fields { Fields(members: body, at: time) }
 
     /// The parts of the query, read like members of a body.
     var queryFields: Fields {
-        Fields(members: OrderedDictionary(uniqueKeysWithValues: query.map { ($0.key, JSON.string($0.value)) }))
+        Fields(
+            members: OrderedDictionary(uniqueKeysWithValues: query.map { ($0.key, JSON.string($0.value)) }),
+            at: time
+        )
     }
 }
 
@@ -124,10 +131,12 @@ struct Fields: Sendable {
     static let textBytesMax = 1024
 
     private let members: OrderedDictionary<String, JSON>
+    let time: Timestamp
     private(set) var problems: [String: String] = [:]
 
-    init(members: OrderedDictionary<String, JSON>) {
+    init(members: OrderedDictionary<String, JSON>, at time: Timestamp) {
         self.members = members
+        self.time = time
     }
 
     /// A text that must be there; empty when it isn't, and then ``check()`` throws.
@@ -163,6 +172,34 @@ struct Fields: Sendable {
             refuse(key, "must be true or false")
             return nil
         }
+    }
+
+    /// A time to come: RFC 3339, or seconds since 1970.
+    mutating func futureTime(_ key: String) -> Timestamp? {
+        var future: Timestamp?
+        switch members[key] {
+        case nil, .null?: return nil
+        case .string(let text)? where text.utf8.count <= 64: future = Timestamp(parsing: text)
+        case .integer(let seconds)? where (0..<1 << 40).contains(seconds): future = Timestamp(seconds: seconds)
+        default: break
+        }
+        if future == nil { refuse(key, "must be a time such as 2027-01-31T12:00:00Z") }
+        // A whole second: that much at least is left of a token that ends then.
+        if let future, future < time.advanced(bySeconds: 1) { refuse(key, "must be in the future") }
+        return future
+    }
+
+    /// Some of a closed list, each once, in the order of the list.
+    mutating func choices<T: RawRepresentable & CaseIterable>(_ key: String, of type: T.Type) -> [T]?
+    where T.RawValue == String {
+        guard has(key), members[key] != .null else { return nil }
+        let texts: [String?] = if case .array(let values)? = members[key] { values.map(\.text) } else { [nil] }
+        let choices = T.allCases.filter { texts.contains($0.rawValue) }
+        guard texts.allSatisfy({ text in choices.contains { $0.rawValue == text } }) else {
+            refuse(key, "must be a list of: \(T.allCases.map(\.rawValue).joined(separator: ", "))")
+            return nil
+        }
+        return Array(choices)
     }
 
     mutating func choice<T: RawRepresentable & CaseIterable>(_ key: String, of type: T.Type) -> T?

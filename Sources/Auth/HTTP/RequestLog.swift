@@ -48,7 +48,8 @@ final class RequestLog: Sendable {
         if let agent = entry.client.userAgent { line.add("user_agent", agent) }
         if let principal = entry.principal {
             line.add("user", principal.user.id.rawValue)
-            line.add("session", principal.session.id.rawValue)
+            if let session = principal.session { line.add("session", session.id.rawValue) }
+            if let key = principal.apiKey { line.add("api_key", key.id.rawValue) }
         }
         if let error = entry.error {
             line.add("code", error.code.rawValue)

@@ -92,10 +92,7 @@ struct Responder: HTTPResponder {
         trail.principal = principal
         try route.admit(principal, collection: collection, parameters: parameters, settings)
         if let feature = route.feature, !settings.isOn(feature) {
-            throw AuthError(
-                .featureDisabled,
-                "\(feature.title) is disabled. An admin can enable it by the setting \(feature.key)."
-            )
+            throw AuthError.disabled(feature)
         }
         if route.needsMail {
             try MailTransport(settings, services.ownAddress).check(settings, services.ownAddress)
@@ -110,6 +107,7 @@ struct Responder: HTTPResponder {
             Call(
                 services: services,
                 route: route,
+                time: services.clock.now(),
                 parameters: parameters,
                 query: query,
                 client: trail.client,

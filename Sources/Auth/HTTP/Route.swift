@@ -76,8 +76,13 @@ struct Route: Sendable {
         case member = "member of :col"
         /// The user `:id` of the collection `:col`, or an admin.
         case ownerOrAdmin = "owner or admin"
+        /// The user `:id`, which may be `me`, or an admin.
+        case selfOrAdmin = "self or admin"
         case admin
     }
+
+    /// Stands for the caller's own id.
+    static let me = "me"
 
     /// Throws `unauthenticated`, `forbidden` or `mfa_enrolment_required`.
     func admit(
@@ -93,6 +98,8 @@ struct Route: Sendable {
             case .open, .signedIn: true
             case .admin: principal.isAdmin
             case .member: principal.collection.id == collection?.id
+            case .selfOrAdmin:
+                principal.isAdmin || parameters["id"] == Self.me || principal.user.id.rawValue == parameters["id"]
             case .ownerOrAdmin:
                 principal.isAdmin
                     || principal.collection.id == collection?.id && principal.user.id.rawValue == parameters["id"]

@@ -1,3 +1,7 @@
+import Synchronization
+
+@testable import Auth
+
 /// A generator whose numbers follow from its seed: a failing test can be run again.
 ///
 /// Sebastiano Vigna's SplitMix64.
@@ -19,5 +23,13 @@ struct SplitMix64: RandomNumberGenerator {
     /// That many bytes.
     mutating func bytes(_ count: Int) -> [UInt8] {
         (0..<count).map { _ in UInt8(truncatingIfNeeded: next() >> 32) }
+    }
+}
+
+extension Auth.Random {
+    /// For values that need not differ from run to run.
+    static func seeded(_ seed: UInt64) -> Auth.Random {
+        let generator = Mutex(SplitMix64(seed: seed))
+        return Auth.Random { count in generator.withLock { $0.bytes(count) } }
     }
 }

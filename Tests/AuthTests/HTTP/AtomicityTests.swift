@@ -12,6 +12,7 @@ import Testing
         let method: HTTPRequest.Method
         let path: String
         let body: JSON?
+        var isOpaque = false
     }
 
     private static let operations = [
@@ -81,6 +82,26 @@ import Testing
             body: ["token": ":otp"]
         ),
         Operation(
+            description: "make an API key",
+            method: .post,
+            path: "/api/users/me/secrets",
+            body: ["type": "apikey"]
+        ),
+        Operation(description: "reassign an API key", method: .post, path: "/api/users/me/api_key", body: nil),
+        Operation(
+            description: "trust a device",
+            method: .post,
+            path: "/api/users/me/secrets",
+            body: ["type": "device", "secret": "9f2c7a41d8e35b06c1f48a7392de5b60", "name": "phone"]
+        ),
+        Operation(
+            description: "refresh an opaque token",
+            method: .post,
+            path: "/api/auth/refresh",
+            body: nil,
+            isOpaque: true
+        ),
+        Operation(
             description: "confirm an email",
             method: .post,
             path: "/api/auth/users/confirm-email-change",
@@ -101,8 +122,8 @@ import Testing
                 ("secrets", tx.all("SELECT hash FROM secrets ORDER BY id").map { try $0.get("hash") as String }),
                 (
                     "sessions",
-                    tx.all("SELECT id, end_reason FROM sessions ORDER BY id").map {
-                        try "\($0.get("end_reason") as String?)"
+                    tx.all("SELECT * FROM sessions ORDER BY id").map {
+                        try "\($0.get("end_reason") as String?) \($0.get("access_tokens") as String?)"
                     }
                 ),
                 (
@@ -134,7 +155,8 @@ import Testing
         let admin = try await server.admin()
         let fields: JSON = ["fields": [["name": "badge", "type": "text", "unique": true]]]
         _ = try await server.send(.patch, "/api/collections/users", fields, token: admin).data()
-        let token = try await server.signedUp("ada@example.org")
+        let jwt = try await server.signedUp("ada@example.org")
+        let token = operation.isOpaque ? try await opaqueToken(server) : jwt
         let id = try await server.get("/api/auth/me", token: token).data()["id"]?.text ?? ""
         let path = operation.path.replacing(":self", with: id)
         let body = try await withTokens(operation.body, server, id, token)
@@ -154,6 +176,13 @@ import Testing
             #expect(try await rows(server) == before, "statement \(number)")
         }
         Issue.record("the operation never succeeded")
+    }
+
+    private func opaqueToken(_ server: TestServer) async throws -> String {
+        let body: JSON = [
+            "email": "ada@example.org", "password": .string(TestServer.password), "token_type": "opaque",
+        ]
+        return try await server.post("/api/auth/users/login", body).data()["token"]?.text ?? ""
     }
 
     /// `:reset` and its like as the tokens that were mailed.

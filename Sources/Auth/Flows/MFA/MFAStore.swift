@@ -23,13 +23,13 @@ extension Transaction {
     }
 
     /// Stores a key that waits for its first code; false when there is an active one, which stays.
-    func putPendingTOTP(_ sealed: String, of user: UserID, id: Identifier<TOTP>, at now: Timestamp) throws -> Bool {
+    func putPendingTOTP(_ sealed: String, of user: UserID, id: SecretID, at now: Timestamp) throws -> Bool {
         try execute(
             """
             INSERT INTO secrets (id, user_id, type, hash, state, sealed, created_at)
             VALUES (\(id), \(user), 'mfa', '', 'pending', \(sealed), \(now))
             ON CONFLICT (user_id) WHERE type = 'mfa'
-            DO UPDATE SET sealed = excluded.sealed, created_at = excluded.created_at, last_step = NULL
+            DO UPDATE SET id = excluded.id, sealed = excluded.sealed, created_at = excluded.created_at, last_step = NULL
             WHERE secrets.state = 'pending'
             """
         ) == 1
@@ -48,8 +48,10 @@ extension Transaction {
         ) == 1
     }
 
+    /// Device secrets die with the change.
     func putMFA(_ isEnabled: Bool, of user: UserID, at now: Timestamp) throws {
         announce(Topic.user(user))
+        try removeDevices(of: user)
         try execute("UPDATE users SET mfa_enabled = \(isEnabled), updated_at = \(now) WHERE id = \(user)")
     }
 

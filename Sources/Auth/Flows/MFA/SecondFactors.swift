@@ -7,6 +7,7 @@ struct SecondFactors: Sendable {
 
     /// What an authenticator needs.
     struct SetUp: Sendable {
+        let id: SecretID
         let secret: Secret<String>
         let url: Secret<String>
         let picture: Secret<String>
@@ -15,27 +16,29 @@ struct SecondFactors: Sendable {
     /// A new key for the caller, which counts once ``confirm(_:by:from:)`` has seen a code of it; an earlier one that was
     /// never confirmed dies.
     ///
-    /// Throws `mfa_enabled` when there is one that counts.
+    /// Throws `mfa_enabled` when there is one that counts, `session_required`.
     func setUp(_ principal: Principal, from client: Client) async throws -> SetUp {
+        _ = try principal.signedInSession()
         let user = principal.user
         let totp = TOTP(random: services.random)
         let now = services.clock.now()
         let place = StoredTOTP.place(user.id)
         let sealed = try services.sealingKey.seal(totp.secret.reveal(), place: place, random: services.random)
-        let id = Identifier<TOTP>(at: now, random: services.random)
+        let id = SecretID(at: now, random: services.random)
         try await services.write(as: principal.actor(from: client)) { [services] tx in
             guard try tx.putPendingTOTP(sealed, of: user.id, id: id, at: now) else { throw AuthError(.mfaEnabled) }
             try tx.audit(.mfaSetUp, by: principal.actor(from: client), on: user.id, services)
         }
         let url = totp.url(account: user.email ?? user.username ?? user.id.rawValue, issuer: try await issuer())
         guard let picture = QRCode.svg(of: url) else { throw AuthError(.unexpected) }
-        return SetUp(secret: totp.secret, url: Secret(url), picture: Secret(picture))
+        return SetUp(id: id, secret: totp.secret, url: Secret(url), picture: Secret(picture))
     }
 
     /// Turns the second factor on by its first code, and gives the recovery codes, this once.
     ///
-    /// Throws `mfa_not_set_up`, `mfa_enabled`, `invalid_credentials` for a wrong code, `locked_out`.
+    /// Throws `mfa_not_set_up`, `mfa_enabled`, `invalid_credentials` for a wrong code, `locked_out`, `session_required`.
     func confirm(_ code: OneTimeCode, by principal: Principal, from client: Client) async throws -> [RecoveryCode] {
+        let session = try principal.signedInSession()
         let user = principal.user
         let stored = try await services.db.read { tx in try tx.totp(of: user.id) }
         guard let stored else { throw AuthError(.mfaNotSetUp) }
@@ -49,12 +52,12 @@ struct SecondFactors: Sendable {
         }
         let codes = try await newRecoveryCodes(of: user.id)
         let outbox = try await services.outboxIfOn()
-        let methods = principal.session.methods.adding(.oneTimeCode, isSecond: true)
+        let methods = session.methods.adding(.oneTimeCode, isSecond: true)
         try await services.write(as: principal.actor(from: client)) { [services] tx in
             guard try tx.acceptStep(step, of: user.id, with: stored, at: now) else { throw AuthError(.mfaNotSetUp) }
             try tx.putMFA(true, of: user.id, at: now)
             try tx.replaceRecoveryCodes(codes.map { ($0.stored, $0.bucket) }, of: user.id, at: now)
-            try tx.strengthenSession(principal.session.id, to: methods, at: now)
+            try tx.strengthenSession(session.id, to: methods, at: now)
             try tx.audit(.mfaEnabled, by: principal.actor(from: client), on: user.id, services)
             let notice = Notice.signInMethodAdded("an authenticator app, asked for after the password")
             try outbox?.notify(user, of: notice, in: principal.collection, from: client, tx)
@@ -103,7 +106,7 @@ struct SecondFactors: Sendable {
         try await services.db.read { tx in try tx.countRecoveryCodes(of: principal.user.id) }
     }
 
-    /// Removes a user's second factor, for an admin or the command line.
+    /// Removes a user's second factor, for an admin or the command line, or for its owner who has proved to be that.
     ///
     /// Throws `not_found`.
     func reset(_ id: UserID, in collection: Collection, by actor: Actor) async throws {
@@ -112,7 +115,7 @@ struct SecondFactors: Sendable {
         try await services.write(as: actor) { [services] tx in
             guard let user = try tx.user(id, in: collection.id) else { throw AuthError(.notFound) }
             guard try tx.removeMFA(of: id, at: now) else { return }
-            try tx.audit(.mfaReset, by: actor, on: id, services)
+            try tx.audit(actor.id == id ? .mfaDisabled : .mfaReset, by: actor, on: id, services)
             try outbox?.notify(user, of: .secondFactorRemoved, in: collection, from: actor.client, tx)
         }
     }
@@ -145,7 +148,13 @@ struct SecondFactors: Sendable {
             return try tx.redeemOneTimeToken(ticket, for: [.secondFactor], at: now) != nil
         }
         do {
-            return try await sessions.begin(proof, in: collection, lockout: lockout(user, from: client), from: client)
+            return try await sessions.begin(
+                proof,
+                in: collection,
+                lockout: lockout(user, from: client),
+                from: client,
+                as: first.wish
+            )
         } catch let error as AuthError where error.code == .invalidCredentials {
             throw AuthError(.invalidCredentials, Self.wrongCode)
         }
@@ -291,22 +300,36 @@ struct SecondFactors: Sendable {
     }
 }
 
-/// What was proved before a second factor was asked for, as its ticket keeps it.
+/// What was proved before a second factor was asked for, and what token is to come of it, as its ticket keeps it.
 struct FirstFactor: Sendable {
     let methods: [Proof.Method]
+    let wish: TokenWish
 
-    init(_ methods: [Proof.Method]) {
+    init(_ methods: [Proof.Method], _ wish: TokenWish) {
         self.methods = methods
+        self.wish = wish
     }
 
+    /// Nil for what ``payload`` has not made.
     init?(_ payload: String?) {
-        guard let payload else { return nil }
-        let methods = payload.split(separator: " ").map { Proof.Method(rawValue: String($0)) }
+        guard let payload, let json = JSON(parsing: payload), case .array(let names)? = json["methods"],
+            let type = json["type"]?.text.flatMap(TokenType.init)
+        else { return nil }
+        let methods = names.map { $0.text.flatMap(Proof.Method.init) }
         guard !methods.isEmpty, !methods.contains(nil) else { return nil }
         self.methods = methods.compactMap(\.self)
+        var end: Timestamp?
+        if case .integer(let milliseconds)? = json["not_valid_after"] { end = Timestamp(milliseconds: milliseconds) }
+        wish = TokenWish(type: type, notValidAfter: end)
     }
 
-    var payload: String { methods.map(\.rawValue).joined(separator: " ") }
+    var payload: String {
+        let json: JSON = [
+            "methods": .array(methods.map { .string($0.rawValue) }), "type": .string(wish.type.rawValue),
+            "not_valid_after": wish.notValidAfter.map { .integer($0.milliseconds) } ?? .null,
+        ]
+        return json.serialized
+    }
 }
 
 extension [Proof.Method] {

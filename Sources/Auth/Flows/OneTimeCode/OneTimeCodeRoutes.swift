@@ -30,10 +30,10 @@ struct OneTimeCodeRoutes: Sendable {
                 "Log in by a mailed token, or by email and code",
                 limit: .auth,
                 feature: .otp,
-                takes: .object([
-                    .optional("token", .text), .optional("email", .text), .optional("code", .text),
-                    .optional("token_type", .text),
-                ]),
+                takes: .object(
+                    [.optional("token", .text), .optional("email", .text), .optional("code", .text)]
+                        + TokenWish.members
+                ),
                 gives: SignIn.shape,
                 use: logIn
             ),
@@ -42,13 +42,13 @@ struct OneTimeCodeRoutes: Sendable {
 
     @Sendable private func logIn(_ call: Call) async throws -> Answer {
         var fields = call.fields
-        fields.checkTokenType()
+        let wish = fields.tokenWish()
         let collection = try call.collection()
         if fields.has("token") {
             let token = fields.text("token")
             for key in ["email", "code"] where fields.has(key) { fields.refuse(key, "can't go with a token") }
             try fields.check()
-            return .data(try await codes.signIn(token: token, in: collection, from: call.client).json)
+            return .data(try await codes.signIn(token: token, in: collection, from: call.client, as: wish).json)
         }
         let email = fields.email("email")
         let text = fields.text("code", bytesMax: 32)
@@ -56,7 +56,7 @@ struct OneTimeCodeRoutes: Sendable {
         guard let email, let code = OneTimeCode(parsing: text) else {
             throw AuthError.validation(["code": "must be \(OneTimeCode.digitCount) digits"])
         }
-        return .data(try await codes.signIn(email, code: code, in: collection, from: call.client).json)
+        return .data(try await codes.signIn(email, code: code, in: collection, from: call.client, as: wish).json)
     }
 
     private var page: LinkPage {

@@ -22,13 +22,15 @@ struct OneTimeCodes: Sendable {
     ///
     /// Throws `invalid_one_time_token` for a wrong, spent or expired one and for accounts that may not sign in,
     /// `locked_out`.
-    func signIn(token: String, in collection: Collection, from client: Client) async throws -> SignInOutcome {
+    func signIn(token: String, in collection: Collection, from client: Client, as wish: TokenWish = TokenWish())
+        async throws -> SignInOutcome
+    {
         let now = services.clock.now()
         guard let token = OneTimeToken(parsing: token),
             let user = try await services.holder(of: token, for: [.otp], in: collection)?.user
         else { throw AuthError(.invalidOneTimeToken) }
         let account = Lockout.Account(user: user.id, name: nil, collection: collection.id)
-        return try await begin(user.id, account, in: collection, from: client) { tx in
+        return try await begin(user.id, account, in: collection, from: client, as: wish) { tx in
             // Nobody guesses a token: one that was good a moment ago was used meanwhile, which is no failed sign-in.
             guard try tx.redeemOneTimeToken(token, for: [.otp], at: now)?.subject == user.id else {
                 throw AuthError(.invalidOneTimeToken)
@@ -41,9 +43,13 @@ struct OneTimeCodes: Sendable {
     ///
     /// A wrong code is counted, by the code's own record and like a wrong password. Throws like ``signIn(token:in:from:)``,
     /// for an unknown email too.
-    func signIn(_ email: EmailAddress, code: OneTimeCode, in collection: Collection, from client: Client) async throws
-        -> SignInOutcome
-    {
+    func signIn(
+        _ email: EmailAddress,
+        code: OneTimeCode,
+        in collection: Collection,
+        from client: Client,
+        as wish: TokenWish = TokenWish()
+    ) async throws -> SignInOutcome {
         let now = services.clock.now()
         let name = SignInName(kind: .email, text: email.text)
         let user = try await services.db.read { tx in try tx.user(named: name, in: collection.id) }
@@ -51,7 +57,7 @@ struct OneTimeCodes: Sendable {
         let id = user?.id ?? UserID(at: now, random: services.random)
         let digest = code.digest(.otp, of: .user(id), by: services.sealingKey)
         let account = Lockout.Account(user: user?.id, name: name, collection: collection.id)
-        return try await begin(id, account, in: collection, from: client) { tx in
+        return try await begin(id, account, in: collection, from: client, as: wish) { tx in
             switch try tx.redeemOneTimeCode(digest, for: .otp, of: .user(id), at: now) {
             case .redeemed: true
             case .wrong: false
@@ -66,6 +72,7 @@ struct OneTimeCodes: Sendable {
         _ account: Lockout.Account,
         in collection: Collection,
         from client: Client,
+        as wish: TokenWish,
         by redeem: @escaping @Sendable (Transaction) throws -> Bool
     ) async throws -> SignInOutcome {
         let now = services.clock.now()
@@ -90,7 +97,7 @@ struct OneTimeCodes: Sendable {
         }
         let lockout = Lockout(services: services, account: account, client: client)
         do {
-            return try await sessions.begin(proof, in: collection, lockout: lockout, from: client)
+            return try await sessions.begin(proof, in: collection, lockout: lockout, from: client, as: wish)
         } catch let error as AuthError where error.code == .invalidCredentials {
             throw AuthError(.invalidOneTimeToken)
         }

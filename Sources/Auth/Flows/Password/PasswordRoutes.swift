@@ -42,20 +42,22 @@ struct PasswordRoutes: Sendable {
         ]
     }
 
-    private static let credentials = Shape.object([
-        .optional("email", .text), .optional("username", .text), .optional("identity", .text),
-        .required("password", .text), .optional("code", .text), .optional("recovery_code", .text),
-        .optional("token_type", .text),
-    ])
+    private static let credentials = Shape.object(
+        [
+            .optional("email", .text), .optional("username", .text), .optional("identity", .text),
+            .required("password", .text), .optional("code", .text), .optional("recovery_code", .text),
+        ] + TokenWish.members
+    )
 
     private func logIn(_ call: Call, in collection: Collection) async throws -> Answer {
         var fields = call.fields
         let password = fields.secret("password")
         let name = fields.signInName()
         let factor = fields.factor(isRequired: false)
-        fields.checkTokenType()
+        let wish = fields.tokenWish()
         try fields.check()
-        return .data(try await passwords.signIn(name, password, factor, in: collection, from: call.client).json)
+        let outcome = try await passwords.signIn(name, password, factor, in: collection, from: call.client, as: wish)
+        return .data(outcome.json)
     }
 
     @Sendable private func change(_ call: Call) async throws -> Answer {
@@ -87,12 +89,6 @@ struct SignInName: Sendable {
 }
 
 extension Fields {
-    /// What kind of token a sign-in is to give, and for how long: there are only JWTs so far.
-    mutating func checkTokenType() {
-        if let type = optionalText("token_type"), type != "jwt" { refuse("token_type", "must be jwt") }
-        if has("not_valid_after") { refuse("not_valid_after", "can't be set for a jwt") }
-    }
-
     /// Exactly one of `email`, `username` and `identity`.
     mutating func signInName() -> SignInName {
         let given: [(SignInName.Kind, String)] = [(.email, "email"), (.username, "username"), (.identity, "identity")]

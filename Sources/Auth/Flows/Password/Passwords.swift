@@ -22,7 +22,8 @@ struct Passwords: Sendable {
         _ password: Secret<String>,
         _ factor: SecondFactors.Factor? = nil,
         in collection: Collection,
-        from client: Client
+        from client: Client,
+        as wish: TokenWish = TokenWish()
     ) async throws -> SignInOutcome {
         let (user, hash) = try await services.db.read { tx in
             let user = try tx.user(named: name, in: collection.id)
@@ -38,18 +39,18 @@ struct Passwords: Sendable {
         if let factor, user?.isMFAEnabled != false {
             let first = isRight ? hash : nil
             let proof = try await bothFactors(of: user?.id, first, factor)
-            return try await beginWithBoth(proof, in: collection, lockout: lockout, from: client)
+            return try await beginWithBoth(proof, in: collection, lockout: lockout, from: client, as: wish)
         }
         guard isRight, let user, let hash else {
             if let proof = try await factors.backupProof(password, of: user, from: client, in: collection) {
-                return try await sessions.begin(proof, in: collection, lockout: lockout, from: client)
+                return try await sessions.begin(proof, in: collection, lockout: lockout, from: client, as: wish)
             }
             try await lockout.countFailure(of: user?.id)
             throw AuthError(.invalidCredentials)
         }
         let current = services.hasher.isOutdated(hash) ? try await rehash(password, of: user.id, from: hash) : hash
         let proof = proof(of: user.id, by: [.password], with: current)
-        return try await sessions.begin(proof, in: collection, lockout: lockout, from: client)
+        return try await sessions.begin(proof, in: collection, lockout: lockout, from: client, as: wish)
     }
 
     /// A proof by password and second factor; `hash` is nil when the password was wrong or nobody's.
@@ -67,38 +68,45 @@ struct Passwords: Sendable {
         }
     }
 
-    private func beginWithBoth(_ proof: Proof, in collection: Collection, lockout: Lockout, from client: Client)
-        async throws -> SignInOutcome
-    {
+    private func beginWithBoth(
+        _ proof: Proof,
+        in collection: Collection,
+        lockout: Lockout,
+        from client: Client,
+        as wish: TokenWish
+    ) async throws -> SignInOutcome {
         do {
-            return try await sessions.begin(proof, in: collection, lockout: lockout, from: client)
+            return try await sessions.begin(proof, in: collection, lockout: lockout, from: client, as: wish)
         } catch let error as AuthError where error.code == .invalidCredentials {
             throw AuthError(.invalidCredentials, "The name, the password or the code is wrong.")
         }
     }
 
     /// Replaces the caller's password, ends every session of theirs (the one that asks too: whoever stole its token is
-    /// out), and starts a new one.
+    /// out), and starts a new one, by a token of the same type.
     ///
-    /// Throws `invalid_credentials` for a wrong current password and counts it like a failed sign-in.
+    /// Throws `session_required`, and `invalid_credentials` for a wrong current password, which it counts like a failed
+    /// sign-in.
     func change(
         of principal: Principal,
         from current: Secret<String>,
         to new: Secret<String>,
         from client: Client
     ) async throws -> SignInOutcome {
+        guard case .token(let type, let session, _) = principal.credential else { throw AuthError(.sessionRequired) }
         let user = principal.user
         let (hash, lockout) = try await proved(current, by: principal, "The current password is wrong.", from: client)
         let hashed = try await self.hash(new, email: user.email)
         let now = services.clock.now()
         let id = Identifier<PasswordHash>(at: now, random: services.random)
-        let proof = proof(of: user.id, by: principal.session.methods, with: hashed)
+        let proof = proof(of: user.id, by: session.methods.adding(.password, isSecond: false), with: hashed)
         let outbox = try await services.outboxIfOn()
         return try await sessions.begin(
             proof,
             in: principal.collection,
             lockout: lockout,
-            from: client
+            from: client,
+            as: TokenWish(type: type)
         ) { [services] tx in
             // Of two changes at once, the second proved a password that is no longer the user's.
             guard try tx.passwordHash(of: user.id)?.rawValue == hash?.rawValue else {
@@ -139,10 +147,10 @@ struct Passwords: Sendable {
     /// The hash of a new password.
     ///
     /// Throws `validation_failed` when the policy refuses it.
-    func hash(_ password: Secret<String>, email: String?) async throws -> PasswordHash {
+    func hash(_ password: Secret<String>, email: String?, field: String = "password") async throws -> PasswordHash {
         let policy = PasswordPolicy(try await services.settings())
         if let problem = policy.problem(with: password.reveal(), email: email) {
-            throw AuthError.validation(["password": problem])
+            throw AuthError.validation([field: problem])
         }
         return try await services.hasher.hash(password)
     }

@@ -7,8 +7,9 @@ struct Reauthentication: Sendable {
     let factors: SecondFactors
 
     /// Throws `reauthentication_required` unless the caller's session is fresh, or the request brings a second factor in
-    /// the header `X-MFA-Code`, which it spends.
+    /// the header `X-MFA-Code`, which it spends; `session_required` for an API key.
     func check(_ principal: Principal, factor: SecondFactors.Factor?, from client: Client) async throws {
+        _ = try principal.signedInSession()
         if principal.isFresh(at: services.clock.now()) { return }
         if let factor, principal.user.isMFAEnabled {
             return try await factors.spend(factor, by: principal, from: client)
@@ -27,8 +28,9 @@ struct Reauthentication: Sendable {
 
     /// Makes the caller's session fresh by the password; not enough for who has a second factor.
     ///
-    /// Throws `invalid_credentials`, `locked_out`, `validation_failed`.
+    /// Throws `invalid_credentials`, `locked_out`, `validation_failed`, `session_required`.
     func renew(_ principal: Principal, by password: Secret<String>, from client: Client) async throws {
+        _ = try principal.signedInSession()
         guard !principal.user.isMFAEnabled else {
             throw AuthError.validation(["code": "is required (or recovery_code)"])
         }
@@ -38,17 +40,19 @@ struct Reauthentication: Sendable {
 
     /// Makes the caller's session fresh by the second factor.
     ///
-    /// Throws `mfa_not_set_up`, `invalid_credentials`, `locked_out`.
+    /// Throws `mfa_not_set_up`, `invalid_credentials`, `locked_out`, `session_required`.
     func renew(_ principal: Principal, by factor: SecondFactors.Factor, from client: Client) async throws {
+        _ = try principal.signedInSession()
         try await factors.spend(factor, by: principal, from: client)
         try await strengthen(principal, by: factor.method, from: client)
     }
 
     private func strengthen(_ principal: Principal, by method: Proof.Method, from client: Client) async throws {
         let now = services.clock.now()
-        let methods = principal.session.methods.adding(method, isSecond: principal.user.isMFAEnabled)
+        let session = try principal.signedInSession()
+        let methods = session.methods.adding(method, isSecond: principal.user.isMFAEnabled)
         try await services.write(as: principal.actor(from: client)) { [services] tx in
-            try tx.strengthenSession(principal.session.id, to: methods, at: now)
+            try tx.strengthenSession(session.id, to: methods, at: now)
             let details: JSON = ["methods": .array(methods.map { .string($0.rawValue) })]
             try tx.audit(
                 .reauthenticated,

@@ -2,18 +2,20 @@ import Storage
 
 /// Finds out who a request acts as, from its `Authorization` header.
 ///
-/// Warm, it asks the database nothing: verified tokens, sessions and users come from caches that die with the write
-/// that changes them.
+/// Warm, it asks the database nothing: verified tokens and keys, sessions and users come from caches that die with the
+/// write that changes them.
 struct Authenticator: Sendable {
     let services: Services
+    let apiKeys: APIKeys
     private let tokens: Cache<Digest, SessionClaims>
     private let sessions: Cache<SessionID, Session>
     private let users: Cache<UserID, User>
 
     static let cachedMax = 50_000
 
-    init(services: Services) {
+    init(services: Services, apiKeys: APIKeys) {
         self.services = services
+        self.apiKeys = apiKeys
         tokens = Cache(capacity: Self.cachedMax, of: services.db) { topic in topic == Topic.signingKeys ? .all : .none }
         sessions = Cache(capacity: Self.cachedMax, of: services.db) { topic in
             Topic.sessionID(topic).map { .one($0) } ?? .none
@@ -37,62 +39,98 @@ struct Authenticator: Sendable {
     /// Throws `invalid_token`, `token_expired` or `session_ended` for one that doesn't hold.
     private func principal(authorization header: String?) async throws -> Principal? {
         guard let header else { return nil }
-        guard let credential = Credential(header: header) else { throw AuthError(.invalidToken) }
-        guard let claims = try await claims(of: credential.token) else { throw AuthError(.invalidToken) }
-        // A file token is for others' servers.
-        guard claims.audience != .file else { throw AuthError(.invalidToken) }
-        return try await principal(for: claims)
+        guard let text = AuthorizationHeader(header)?.credential else { throw AuthError(.invalidToken) }
+        return if text.hasPrefix(OpaqueToken.Kind.accessToken.rawValue) {
+            try await principal(accessToken: text)
+        } else if text.hasPrefix("eyJ") && text.contains(".") {
+            try await principal(jwt: text)
+        } else {
+            try await principal(apiKey: text)
+        }
     }
 
-    private func claims(of token: String) async throws -> SessionClaims? {
-        try await tokens.value(for: Digest(of: token)) { try await services.signingKeys().verify(token) }
-    }
-
-    private func session(_ id: SessionID, at now: Timestamp) async throws -> Session? {
-        let load = { try await services.db.read { tx in try tx.session(id) } }
-        guard let session = try await sessions.value(for: id, load: load) else { return nil }
-        // Another node may have extended it since, of which this one isn't told.
-        guard session.endReason(at: now) == .expired else { return session }
-        return try await sessions.renewed(for: id, load: load)
-    }
-
-    private func principal(for claims: SessionClaims) async throws -> Principal {
+    private func principal(jwt text: String) async throws -> Principal {
+        let claims = try await tokens.value(for: Digest(of: text)) { try await services.signingKeys().verify(text) }
         let now = services.clock.now()
-        let session = try await session(claims.session, at: now)
-        guard let session, session.userID == claims.user, session.kind.audience == claims.audience else {
+        // A file token is for others' servers.
+        guard let claims, claims.audience != .file, let session = try await session(claims.session, at: now),
+            session.userID == claims.user, session.kind.audience == claims.audience
+        else { throw AuthError(.invalidToken) }
+        return try await principal(of: session, by: .jwt, until: claims.expiresAt, at: now)
+    }
+
+    private func principal(accessToken text: String) async throws -> Principal {
+        guard let token = OpaqueToken(parsing: text, .accessToken), let id = token.session else {
             throw AuthError(.invalidToken)
         }
+        let now = services.clock.now()
+        let digest = token.digest
+        var session = try await session(id, at: now)
+        // Another node may have made the token a moment ago.
+        if session?[digest] == nil { session = try await renewedSession(id) }
+        guard let session, let stored = session[digest] else { throw AuthError(.invalidToken) }
+        return try await principal(of: session, by: .opaque, until: stored.expiresAt, at: now)
+    }
+
+    private func principal(apiKey text: String) async throws -> Principal {
+        let now = services.clock.now()
+        guard let key = try await apiKeys.find(text) else { throw AuthError(.invalidToken) }
+        guard key.state(at: now) == .active else { throw AuthError(.tokenExpired, "This API key has expired.") }
+        let (user, collection) = try await activeUser(key.userID)
+        services.lastUsed.note(key.id, last: key.lastUsedAt, at: now)
+        return Principal(user: user, collection: collection, credential: .apiKey(key))
+    }
+
+    private func principal(of session: Session, by type: TokenType, until expiresAt: Timestamp, at now: Timestamp)
+        async throws -> Principal
+    {
         if let reason = session.endReason(at: now) {
             throw AuthError(.sessionEnded, details: ["reason": reason.rawValue])
         }
-        guard claims.expiresAt > now else { throw AuthError(.tokenExpired) }
-        let user = try await users.value(for: claims.user) {
-            try await services.db.read { tx in try tx.user(claims.user) }
-        }
-        guard let user, user.status == .active, user.collectionID == session.collectionID,
-            let collection = try await services.collections()[id: user.collectionID]
+        guard expiresAt > now else { throw AuthError(.tokenExpired) }
+        let (user, collection) = try await activeUser(session.userID)
+        guard user.collectionID == session.collectionID else { throw AuthError(.invalidToken) }
+        services.lastSeen.note(session.id, last: session.lastSeenAt, at: now)
+        let credential = Principal.Credential.token(type, of: session, expiresAt: expiresAt)
+        return Principal(user: user, collection: collection, credential: credential)
+    }
+
+    private func activeUser(_ id: UserID) async throws -> (User, Collection) {
+        let user = try await users.value(for: id) { try await services.db.read { tx in try tx.user(id) } }
+        guard let user, user.status == .active, let collection = try await services.collections()[id: user.collectionID]
         else { throw AuthError(.invalidToken) }
-        services.lastSeen.note(session, at: now)
-        return Principal(user: user, collection: collection, session: session, claims: claims)
+        return (user, collection)
+    }
+
+    private func session(_ id: SessionID, at now: Timestamp) async throws -> Session? {
+        let session = try await sessions.value(for: id) { try await services.db.read { tx in try tx.session(id) } }
+        // Another node may have extended it since, of which this one isn't told.
+        guard session?.endReason(at: now) == .expired else { return session }
+        return try await renewedSession(id)
+    }
+
+    private func renewedSession(_ id: SessionID) async throws -> Session? {
+        try await sessions.renewed(for: id) { try await services.db.read { tx in try tx.session(id) } }
     }
 }
 
-/// A credential of the `Authorization` header: `Bearer <token>`, or `Basic base64(<token>:)` as `curl -u "$TOKEN:"`
+/// The credential of an `Authorization` header: `Bearer <token>`, or `Basic base64(<token>:)` as `curl -u "$TOKEN:"`
 /// sends it.
-struct Credential: Sendable {
-    let token: String
+struct AuthorizationHeader: Sendable {
+    let credential: String
 
-    init?(header: String) {
-        let parts = header.split(separator: " ", maxSplits: 1)
+    /// Nil for another scheme, and for a password where there is to be none.
+    init?(_ text: String) {
+        let parts = text.split(separator: " ", maxSplits: 1)
         guard parts.count == 2 else { return nil }
         switch parts[0].lowercased() {
-        case "bearer": token = String(parts[1])
+        case "bearer": credential = String(parts[1])
         case "basic":
             guard let decoded = Base64.decode(parts[1]).flatMap({ String(validating: $0, as: UTF8.self) }),
                 decoded.hasSuffix(":"),
                 !decoded.dropLast().contains(":")
             else { return nil }
-            token = String(decoded.dropLast())
+            credential = String(decoded.dropLast())
         default: return nil
         }
     }

@@ -16,6 +16,10 @@ struct Session: Sendable {
     let lastSeenAt: Timestamp
     let expiresAt: Timestamp
     let end: End?
+    /// Of its opaque tokens, the newest last.
+    var accessTokens: [AccessToken] = []
+    /// The device secret that began it.
+    var secret: SecretID?
 
     enum Kind: String, Sendable, SQLConvertible {
         case user
@@ -53,6 +57,9 @@ struct Session: Sendable {
         case admin
     }
 
+    /// The opaque token with this digest.
+    subscript(digest: Digest) -> AccessToken? { accessTokens.first { $0.digest == digest } }
+
     /// Why the session can't be used at `now`; nil when it can.
     func endReason(at now: Timestamp) -> EndReason? {
         end?.reason ?? (expiresAt <= now ? .expired : nil)
@@ -66,5 +73,33 @@ struct Session: Sendable {
             "ip": .string(client.address), "user_agent": .optional(client.userAgent),
             "amr": .array(methods.map { .string($0.rawValue) }), "current": .bool(isCurrent),
         ]
+    }
+}
+
+extension Session {
+    /// A new one.
+    init(
+        _ id: SessionID,
+        of user: User,
+        _ kind: Kind,
+        by proof: Proof,
+        from client: Client,
+        at now: Timestamp,
+        until expiresAt: Timestamp
+    ) {
+        self.init(
+            id: id,
+            userID: user.id,
+            collectionID: user.collectionID,
+            kind: kind,
+            methods: proof.methods,
+            provedAt: proof.at,
+            client: client,
+            createdAt: now,
+            lastSeenAt: now,
+            expiresAt: expiresAt,
+            end: nil,
+            secret: proof.secret
+        )
     }
 }

@@ -36,14 +36,15 @@ struct SessionRoutes: Sendable {
                 gives: .object([.required("ok", .flag)])
             ) { call in
                 let principal = try call.principal()
-                try await sessions.end(principal.session.id, of: principal, because: .logout, from: call.client)
+                let session = try principal.signedInSession()
+                try await sessions.end(session.id, of: principal, because: .logout, from: call.client)
                 return .data(["ok": true])
             },
             Route(.get, "/api/auth/sessions", .signedIn, "One's live sessions, newest first", gives: .list(.any)) {
                 call in
                 let principal = try call.principal()
                 let live = try await sessions.list(of: principal)
-                return .data(.array(live.map { $0.json(isCurrent: $0.id == principal.session.id) }))
+                return .data(.array(live.map { $0.json(isCurrent: $0.id == principal.session?.id) }))
             },
             Route(
                 .delete,
@@ -90,7 +91,7 @@ struct SessionRoutes: Sendable {
         guard case .object(var me) = principal.user.record(in: principal.collection) else { return .data(.null) }
         // Set over the record's members: a field of the user's own can't pass for a claim.
         me["aud"] = .string(claims.audience.rawValue)
-        me["exp"] = .integer(claims.expiresAt.seconds)
+        me["exp"] = claims.expiresAt.map { .integer($0.seconds) } ?? .null
         me["amr"] = .array(claims.methods.map(JSON.string))
         return .data(.object(me))
     }

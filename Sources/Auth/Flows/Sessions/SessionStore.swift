@@ -5,10 +5,12 @@ extension Transaction {
         try execute(
             """
             INSERT INTO sessions
-                (id, user_id, collection_id, kind, methods, proved_at, ip, user_agent, created_at, last_seen_at, expires_at)
+                (id, user_id, collection_id, kind, methods, proved_at, ip, user_agent, created_at, last_seen_at, expires_at,
+                access_tokens, secret_id)
             VALUES (\(session.id), \(session.userID), \(session.collectionID), \(session.kind),
                 \(session.methods.map(\.rawValue).joined(separator: " ")), \(session.provedAt), \(session.client.address),
-                \(session.client.userAgent), \(session.createdAt), \(session.lastSeenAt), \(session.expiresAt))
+                \(session.client.userAgent), \(session.createdAt), \(session.lastSeenAt), \(session.expiresAt),
+                \(AccessToken.text(session.accessTokens)), \(session.secret))
             """
         )
     }
@@ -38,6 +40,21 @@ extension Transaction {
             WHERE id = \(id) AND ended_at IS NULL AND expires_at > \(now) AND expires_at < \(expiresAt)
             """
         ) == 1
+    }
+
+    /// Gives a live session another opaque token; false when it has ended.
+    func addAccessToken(_ token: AccessToken, to id: SessionID, at now: Timestamp) throws -> Bool {
+        guard let session = try session(id), session.endReason(at: now) == nil else { return false }
+        announce(Topic.session(id))
+        let tokens = session.accessTokens.filter { $0.expiresAt > now } + [token]
+        try execute(
+            """
+            UPDATE sessions SET access_tokens = \(AccessToken.text(tokens.suffix(AccessToken.countMax))),
+                expires_at = \(max(session.expiresAt, token.expiresAt))
+            WHERE id = \(id)
+            """
+        )
+        return true
     }
 
     /// Adds methods to a session that has just proved more.
@@ -79,6 +96,18 @@ extension Transaction {
         return rows.count
     }
 
+    /// Ends the sessions that a device secret began.
+    func endSessions(begunBy secret: UserSecret, at now: Timestamp) throws {
+        let rows = try all(
+            """
+            UPDATE sessions SET ended_at = \(now), end_reason = \(Session.EndReason.revoked)
+            WHERE user_id = \(secret.userID) AND secret_id = \(secret.id) AND ended_at IS NULL AND expires_at > \(now)
+            RETURNING id
+            """
+        )
+        for row in rows { announce(Topic.session(try row.get("id"))) }
+    }
+
     /// Ends every session there is, of everybody.
     func endAllSessions(because reason: Session.EndReason, at now: Timestamp) throws {
         let rows = try all(
@@ -115,7 +144,9 @@ extension Session {
             createdAt: try row.get("created_at"),
             lastSeenAt: try row.get("last_seen_at"),
             expiresAt: try row.get("expires_at"),
-            end: try ended.map { End(at: $0, reason: try row.get("end_reason")) }
+            end: try ended.map { End(at: $0, reason: try row.get("end_reason")) },
+            accessTokens: try AccessToken.list(try row.get("access_tokens")),
+            secret: try row.get("secret_id")
         )
     }
 }

@@ -3,13 +3,14 @@ import Storage
 /// What a sign-in answers.
 struct SignIn: Sendable {
     let token: Secret<String>
+    let type: TokenType
     let expiresAt: Timestamp
     let user: User
     let collection: Collection
 
     var json: JSON {
         [
-            "token": .string(token.reveal()), "token_type": "jwt", "expires_at": expiresAt.json,
+            "token": .string(token.reveal()), "token_type": .string(type.rawValue), "expires_at": expiresAt.json,
             "record": user.record(in: collection),
         ]
     }
@@ -51,11 +52,13 @@ struct Sessions: Sendable {
         in collection: Collection,
         lockout: Lockout,
         from client: Client,
+        as wish: TokenWish = TokenWish(),
         with changes: @escaping @Sendable (Transaction) throws -> Void = { _ in }
     ) async throws -> SignInOutcome {
         let settings = try await services.settings()
         let now = services.clock.now()
         let id = SessionID(at: now, random: services.random)
+        let opaque = OpaqueToken(accessTo: id, random: services.random)
         let ticket = OneTimeToken(random: services.random)
         let (user, session) = try await services.db.write { tx -> (User?, Session?) in
             try lockout.check(in: tx, settings)
@@ -74,25 +77,15 @@ struct Sessions: Sendable {
             ]
             switch (decision.verdict, facts.user) {
             case (.begin(let kind), let user?):
-                let session = Session(
-                    id: id,
-                    userID: user.id,
-                    collectionID: collection.id,
-                    kind: kind,
-                    methods: proof.methods,
-                    provedAt: proof.at,
-                    client: client,
-                    createdAt: now,
-                    lastSeenAt: now,
-                    expiresAt: Self.expiry(of: kind.window, session: now, now, settings),
-                    end: nil
-                )
+                let expiresAt = Self.expiry(of: wish, kind, at: now, settings)
+                var session = Session(id, of: user, kind, by: proof, from: client, at: now, until: expiresAt)
+                if wish.type == .opaque { session.accessTokens = [.init(digest: opaque.digest, expiresAt: expiresAt)] }
                 try lockout.forget(in: tx)
                 try open(session, trace, in: tx)
                 return (user.signedIn(at: now), session)
             case (.askSecondFactor, let user?):
                 // No failure, and no success either: what failed before stays counted.
-                try ask(for: ticket, of: user.id, after: proof, trace, from: client, in: tx)
+                try ask(for: ticket, of: user.id, after: proof, wish, trace, from: client, in: tx)
                 return (user, nil)
             default:
                 // Refused after the commit: a throw would take the count back. It counts like a wrong password, so that
@@ -103,8 +96,14 @@ struct Sessions: Sendable {
         }
         guard let user else { throw AuthError(.invalidCredentials) }
         guard let session else { return .secondFactorRequired(ticket) }
-        let token = try await issue(for: user, collection, session, expiresAt: session.expiresAt, at: now)
-        return .signedIn(SignIn(token: token, expiresAt: session.expiresAt, user: user, collection: collection))
+        let token =
+            switch wish.type {
+            case .opaque: opaque.text
+            case .jwt: try await issue(for: user, collection, session, expiresAt: session.expiresAt, at: now)
+            }
+        return .signedIn(
+            SignIn(token: token, type: wish.type, expiresAt: session.expiresAt, user: user, collection: collection)
+        )
     }
 
     private func open(_ session: Session, _ trace: JSON, in tx: Transaction) throws {
@@ -118,6 +117,7 @@ struct Sessions: Sendable {
         for ticket: OneTimeToken,
         of user: UserID,
         after proof: Proof,
+        _ wish: TokenWish,
         _ trace: JSON,
         from client: Client,
         in tx: Transaction
@@ -126,40 +126,61 @@ struct Sessions: Sendable {
             ticket,
             for: .secondFactor,
             of: .user(user),
-            payload: FirstFactor(proof.methods).payload,
+            payload: FirstFactor(proof.methods, wish).payload,
             at: proof.at
         )
         let actor = Actor(id: nil, client: client)
         try tx.audit(.secondFactorRequired, by: actor, on: user, details: trace, services)
     }
 
-    /// Another token of the caller's session, with the window configured now, never beyond the session's absolute end.
+    /// Another token of the caller's session, of the same type, with the window configured now, never beyond the session's
+    /// absolute end.
+    ///
+    /// Throws `session_required`, `session_ended`.
     func refresh(_ principal: Principal) async throws -> (token: Secret<String>, expiresAt: Timestamp) {
+        guard case .token(let type, let session, _) = principal.credential else { throw AuthError(.sessionRequired) }
         let settings = try await services.settings()
         let now = services.clock.now()
-        let session = principal.session
-        let window = settings.isSet(.refresh) ? .refresh : session.kind.window
+        let window = settings.isSet(.refresh) ? .refresh : type == .opaque ? .accessToken : session.kind.window
         let expiresAt = Self.expiry(of: window, session: session.createdAt, now, settings)
         guard expiresAt > now else {
             throw AuthError(.sessionEnded, details: ["reason": Session.EndReason.expired.rawValue])
         }
+        if type == .opaque {
+            let token = OpaqueToken(accessTo: session.id, random: services.random)
+            try await extend(session.id, at: now) { tx in
+                try tx.addAccessToken(.init(digest: token.digest, expiresAt: expiresAt), to: session.id, at: now)
+            }
+            return (token.text, expiresAt)
+        }
         // Only ever later: a window that was shortened since leaves the earlier tokens alone. Tokens tell whole
         // seconds, so of many refreshes within one only the first writes.
         if expiresAt > session.expiresAt {
-            let reason: Session.EndReason? = try await services.db.write { tx in
-                if try tx.extendSession(session.id, until: expiresAt, at: now) { return nil }
-                guard let stored = try tx.session(session.id) else { return .revoked }
-                return stored.endReason(at: now)
+            try await extend(session.id, at: now) { tx in
+                try tx.extendSession(session.id, until: expiresAt, at: now)
             }
-            if let reason { throw AuthError(.sessionEnded, details: ["reason": reason.rawValue]) }
         }
         let token = try await issue(for: principal.user, principal.collection, session, expiresAt: expiresAt, at: now)
         return (token, expiresAt)
     }
 
+    /// Throws `session_ended` when `change` finds nothing to change since the session has ended.
+    private func extend(
+        _ id: SessionID,
+        at now: Timestamp,
+        by change: @escaping @Sendable (Transaction) throws -> Bool
+    ) async throws {
+        let reason: Session.EndReason? = try await services.db.write { tx in
+            if try change(tx) { return nil }
+            guard let stored = try tx.session(id) else { return .revoked }
+            return stored.endReason(at: now)
+        }
+        if let reason { throw AuthError(.sessionEnded, details: ["reason": reason.rawValue]) }
+    }
+
     /// A token for an application's own file server, which checks it by the JWKS: audience `file`, one resource.
     ///
-    /// It opens nothing here.
+    /// It opens nothing here. Throws `session_required`.
     func fileToken(_ principal: Principal, for resource: String, from client: Client) async throws -> (
         token: Secret<String>, expiresAt: Timestamp
     ) {
@@ -170,7 +191,7 @@ struct Sessions: Sendable {
             .file,
             principal.user,
             principal.collection,
-            principal.session,
+            try principal.signedInSession(),
             expiresAt: expiresAt,
             at: now,
             resource: resource
@@ -220,7 +241,7 @@ struct Sessions: Sendable {
     func endMany(of principal: Principal, keepingCurrent: Bool, from client: Client) async throws -> Int {
         let now = services.clock.now()
         return try await services.db.write { [services] tx in
-            let kept = keepingCurrent ? principal.session.id : nil
+            let kept = keepingCurrent ? principal.session?.id : nil
             let count = try tx.endSessions(of: principal.user.id, except: kept, because: .revoked, at: now)
             try tx.audit(
                 .sessionsEnded,
@@ -265,6 +286,14 @@ struct Sessions: Sendable {
             methods: session.methods.map(\.rawValue),
             resource: resource
         )
+    }
+
+    private static func expiry(of wish: TokenWish, _ kind: Session.Kind, at now: Timestamp, _ settings: Settings)
+        -> Timestamp
+    {
+        guard wish.type == .opaque else { return expiry(of: kind.window, session: now, now, settings) }
+        let end = expiry(of: .session, session: now, now, settings)
+        return min(wish.notValidAfter ?? expiry(of: .accessToken, session: now, now, settings), end)
     }
 
     /// Whole seconds, since a token's `exp` has no finer grain and must not outlive its session.

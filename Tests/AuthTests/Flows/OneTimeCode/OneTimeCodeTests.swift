@@ -125,7 +125,7 @@ import Testing
             (["email": "ada@example.org", "code": "12345"], "code"), (["email": "ada", "code": "123456"], "email"),
             (["email": "ada@example.org", "code": 123456], "code"),
             (["token": "x", "email": "ada@example.org", "code": "123456"], "email"),
-            (["token": "x", "token_type": "opaque"], "token_type"),
+            (["token": "x", "token_type": "paper"], "token_type"),
         ]
         for (body, key) in bodies {
             let reply = try await server.post(Self.auth, body)

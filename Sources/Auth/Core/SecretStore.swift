@@ -1,0 +1,98 @@
+import Storage
+
+extension Transaction {
+    /// The secrets of a user, oldest first.
+    func secrets(of user: UserID) throws -> [UserSecret] {
+        try all("SELECT * FROM secrets WHERE user_id = \(user) ORDER BY created_at, id").map(UserSecret.init)
+    }
+
+    func secret(_ id: SecretID, of user: UserID) throws -> UserSecret? {
+        try one("SELECT * FROM secrets WHERE id = \(id) AND user_id = \(user)").map(UserSecret.init)
+    }
+
+    func countSecrets(of user: UserID, _ type: SecretType) throws -> Int {
+        try one("SELECT count(*) AS count FROM secrets WHERE user_id = \(user) AND type = \(type)")?.get("count") ?? 0
+    }
+
+    /// A secret that is found by a keyed digest.
+    ///
+    /// Throws `value_taken` when another one is found by the same.
+    func insertSecret(_ secret: UserSecret, _ hash: PasswordHash, lookup: Digest) throws {
+        do {
+            try execute(
+                """
+                INSERT INTO secrets (id, user_id, type, hash, lookup, name, expires_at, scopes, is_primary, created_at)
+                VALUES (\(secret.id), \(secret.userID), \(secret.type), \(hash), \(lookup), \(secret.name),
+                    \(secret.expiresAt), \(secret.scopes.map(Permission.list)), \(secret.isPrimary), \(secret.createdAt))
+                """
+            )
+        } catch DatabaseError.unique("secrets_lookup") {
+            throw AuthError(.valueTaken, details: ["secret": "is in use already"])
+        }
+    }
+
+    /// Removes a secret; the sessions that it began end.
+    func removeSecret(_ secret: UserSecret, at now: Timestamp) throws {
+        announce(Topic.secret(secret.id))
+        try execute("DELETE FROM secrets WHERE id = \(secret.id)")
+        if secret.type == .device { try endSessions(begunBy: secret, at: now) }
+    }
+
+    /// Whether its user could not sign in any more without it.
+    ///
+    /// A password takes the devices along that are trusted by it. System users don't sign in: their last API key can go.
+    func isLastWayIn(_ secret: UserSecret) throws -> Bool {
+        switch secret.type {
+        case .password: true
+        case .device:
+            try countSecrets(of: secret.userID, .password) == 0 && countSecrets(of: secret.userID, .device) == 1
+        case .apikey, .mfa, .backup: false
+        }
+    }
+
+    /// Devices are trusted by a password and a second factor: when either changes, they have to show anew.
+    func removeDevices(of user: UserID) throws {
+        try execute("DELETE FROM secrets WHERE user_id = \(user) AND type = 'device'")
+    }
+
+    func noteSecretUsed(_ id: SecretID, at time: Timestamp) throws {
+        try execute(
+            """
+            UPDATE secrets SET last_used_at = \(time)
+            WHERE id = \(id) AND (last_used_at IS NULL OR last_used_at < \(time))
+            """
+        )
+    }
+}
+
+extension UserSecret {
+    init(_ row: Row) throws {
+        let scopes: String? = try row.get("scopes")
+        self.init(
+            id: try row.get("id"),
+            userID: try row.get("user_id"),
+            type: try row.get("type"),
+            name: try row.get("name"),
+            createdAt: try row.get("created_at"),
+            lastUsedAt: try row.get("last_used_at"),
+            expiresAt: try row.get("expires_at"),
+            scopes: scopes.map([Permission].init(list:)),
+            isPrimary: try row.get("is_primary"),
+            isPending: try row.get("state", as: String?.self) == "pending"
+        )
+    }
+}
+
+extension Permission {
+    /// Separated by spaces, as OAuth's `scope` is (RFC 6749 §3.3).
+    static func list(_ permissions: [Permission]) -> String {
+        permissions.map(\.rawValue).joined(separator: " ")
+    }
+}
+
+extension [Permission] {
+    /// Those that this version knows: an unknown one permits nothing.
+    init(list: String) {
+        self = list.split(separator: " ").compactMap { Permission(rawValue: String($0)) }
+    }
+}
