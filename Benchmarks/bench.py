@@ -38,6 +38,7 @@ SESSIONS = 1000
 
 LOGIN_SHARE_MIN = 0.9
 ME_RATE_MIN = 20_000
+CREDENTIAL_RATIO_MAX = 1.2
 ME_P99_MS_MAX = 5
 ME_STORM_P99_MS_MAX = 50
 REFRESH_RATE_MIN = 8_000
@@ -126,6 +127,7 @@ class Benchmark:
 
         tokens = server.tokens(emails, SESSIONS)
         yield from self.reads(server, server.me(tokens[:1]), server.me(tokens))
+        yield from self.credentials(server, tokens[0], emails[0])
         yield self.storm(server, server.me(tokens), all_users)
         yield from self.refreshes(server, server.refresh(tokens[:1]), server.refresh(tokens))
         yield Row("RSS after the load", f"{resident_megabytes(server.pid):.0f} MB")
@@ -165,6 +167,14 @@ class Benchmark:
             load = self.load(server, request, 32)
             budgets = at_least(load.rate, ME_RATE_MIN), less_than(load.p99_ms, ME_P99_MS_MAX, "ms", "p99")
             yield rate(f"GET me, 32 connections, {who}", load, *budgets)
+
+    def credentials(self, server: Latchkey, jwt: str, email: str) -> Iterator[Row]:
+        """API key and opaque token, each between two measurements of a JWT, whose mean it is held against."""
+        for what, text in (("an API key", server.api_key(email)), ("an opaque token", server.opaque_token(email))):
+            loads = [self.load(server, server.me([credential]), 32) for credential in (jwt, text, jwt)]
+            ratio = (loads[0].rate + loads[2].rate) / 2 / loads[1].rate
+            budget = Budget(f"≤ {CREDENTIAL_RATIO_MAX} × the time by a JWT (is {ratio:.2f})", ratio <= CREDENTIAL_RATIO_MAX)
+            yield rate(f"GET me, 32 connections, by {what}", loads[1], budget)
 
     def storm(self, server: Server, me: Request, login: Request) -> Row:
         """Reads while 64 others log in without a pause."""

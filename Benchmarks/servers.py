@@ -171,6 +171,15 @@ class Latchkey(Server):
     def token(self, email: str) -> str:
         return self.must("POST", "/api/auth/users/login", {"email": email, "password": PASSWORD})["data"]["token"]
 
+    def api_key(self, email: str) -> str:
+        status, answer = self.ask("POST", "/api/users/me/secrets", {"type": "apikey"}, self.token(email))
+        assert status == 200, answer
+        return answer["data"]["secret"]
+
+    def opaque_token(self, email: str) -> str:
+        body = {"email": email, "password": PASSWORD, "token_type": "opaque"}
+        return self.must("POST", "/api/auth/users/login", body)["data"]["token"]
+
     def me(self, tokens: list[str]) -> Request:
         return self.check(Request("GET", "/api/auth/me", "token", tokens))
 

@@ -64,7 +64,7 @@ package struct App: Sendable {
             SessionRoutes(sessions: sessions).routes,
             SetUpRoutes(setUp: setUp).routes,
             CollectionRoutes(collections: Collections(services: services)).routes,
-            UserRoutes(accounts: accounts).routes,
+            UserRoutes(accounts: accounts, reauthentication: reauthentication).routes,
             SettingsRoutes(changes: settingsChanges).routes,
             MailRoutes(desk: MailDesk(services: services, readiness: readiness)).routes,
             HealthRoutes(services: services, readiness: readiness).routes,

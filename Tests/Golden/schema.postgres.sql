@@ -140,6 +140,7 @@ CREATE TABLE sessions (
     ended_at bigint,
     end_reason text,
     access_tokens text,
+    not_valid_after bigint,
     secret_id text,
     CONSTRAINT sessions_pkey PRIMARY KEY (id)
 ) WITH (fillfactor=70);

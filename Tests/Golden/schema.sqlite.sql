@@ -116,7 +116,7 @@ CREATE TABLE sessions (
     expires_at INTEGER NOT NULL,
     ended_at INTEGER,
     end_reason TEXT
-, access_tokens TEXT, secret_id TEXT) STRICT;
+, access_tokens TEXT, not_valid_after INTEGER, secret_id TEXT) STRICT;
 
 CREATE INDEX sessions_by_user ON sessions (user_id) WHERE ended_at IS NULL;
 

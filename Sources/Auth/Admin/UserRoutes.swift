@@ -4,6 +4,7 @@ import OrderedCollections
 /// Accounts as admins manage them: `/api/admin/users/:col`, and `/api/admin/admins` for the admins themselves.
 struct UserRoutes: Sendable {
     let accounts: Accounts
+    let reauthentication: Reauthentication
 
     var routes: [Route] {
         let users = routes(at: "/api/admin/users/:col", "account") { call in try call.collection() }
@@ -75,6 +76,9 @@ struct UserRoutes: Sendable {
         if call.body["kind"] != nil { fields.refuse("kind", "can't be changed") }
         try fields.check()
         let input = try RecordInput(call.body, for: .change, in: collection, handled: Self.handled)
+        if call.actor.id == id {
+            try await reauthentication.check(call.principal(), factor: call.factor, from: call.client)
+        }
         return .data(
             try await accounts.change(id, in: collection, to: input, change, by: call.actor).record(in: collection)
         )

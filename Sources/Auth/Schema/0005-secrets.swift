@@ -4,8 +4,8 @@ extension Schema {
     /// API keys and device secrets, which are secrets like any other, and opaque access tokens.
     ///
     /// `lookup` is a keyed digest by which a secret is found that is Argon2id-hashed. `sessions.access_tokens` holds the
-    /// digests of a session's opaque tokens, since these are views of it; `sessions.secret_id` names the device secret that
-    /// began it, which ends it.
+    /// digests of a session's opaque tokens, since these are views of it, `sessions.not_valid_after` the end that was asked for,
+    /// which no refresh moves; `sessions.secret_id` names the device secret that began it, which ends it.
     static let secrets = Migration(
         5,
         "secrets",
@@ -25,6 +25,8 @@ extension Schema {
         CREATE UNIQUE INDEX secrets_primary ON secrets (user_id) WHERE is_primary = TRUE
 
         ALTER TABLE sessions ADD COLUMN access_tokens TEXT
+
+        ALTER TABLE sessions ADD COLUMN not_valid_after {int}
 
         ALTER TABLE sessions ADD COLUMN secret_id TEXT
         """

@@ -126,6 +126,9 @@ struct MFARoutes: Sendable {
             "Remove a user's second factor",
             gives: .object([.required("disabled", .flag)])
         ) { call in
+            if call.actor.id?.rawValue == call.parameter("id") {
+                try await reauthentication.check(call.principal(), factor: call.factor, from: call.client)
+            }
             try await factors.reset(call.userID(), in: call.collection(), by: call.actor)
             return .data(["disabled": true])
         }

@@ -99,7 +99,9 @@ struct Passwords: Sendable {
         let hashed = try await self.hash(new, email: user.email)
         let now = services.clock.now()
         let id = Identifier<PasswordHash>(at: now, random: services.random)
-        let proof = proof(of: user.id, by: session.methods.adding(.password, isSecond: false), with: hashed)
+        // A device was trusted by the former password.
+        let methods = session.methods.filter { $0 != .device }.adding(.password, isSecond: false)
+        let proof = proof(of: user.id, by: methods, with: hashed)
         let outbox = try await services.outboxIfOn()
         return try await sessions.begin(
             proof,

@@ -18,6 +18,8 @@ struct Session: Sendable {
     let end: End?
     /// Of its opaque tokens, the newest last.
     var accessTokens: [AccessToken] = []
+    /// The end that was asked for: no refresh goes beyond it.
+    var notValidAfter: Timestamp?
     /// The device secret that began it.
     var secret: SecretID?
 

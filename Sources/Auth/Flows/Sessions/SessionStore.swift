@@ -6,11 +6,11 @@ extension Transaction {
             """
             INSERT INTO sessions
                 (id, user_id, collection_id, kind, methods, proved_at, ip, user_agent, created_at, last_seen_at, expires_at,
-                access_tokens, secret_id)
+                access_tokens, not_valid_after, secret_id)
             VALUES (\(session.id), \(session.userID), \(session.collectionID), \(session.kind),
                 \(session.methods.map(\.rawValue).joined(separator: " ")), \(session.provedAt), \(session.client.address),
                 \(session.client.userAgent), \(session.createdAt), \(session.lastSeenAt), \(session.expiresAt),
-                \(AccessToken.text(session.accessTokens)), \(session.secret))
+                \(AccessToken.text(session.accessTokens)), \(session.notValidAfter), \(session.secret))
             """
         )
     }
@@ -146,6 +146,7 @@ extension Session {
             expiresAt: try row.get("expires_at"),
             end: try ended.map { End(at: $0, reason: try row.get("end_reason")) },
             accessTokens: try AccessToken.list(try row.get("access_tokens")),
+            notValidAfter: try row.get("not_valid_after"),
             secret: try row.get("secret_id")
         )
     }

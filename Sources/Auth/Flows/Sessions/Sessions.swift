@@ -79,6 +79,7 @@ struct Sessions: Sendable {
             case (.begin(let kind), let user?):
                 let expiresAt = Self.expiry(of: wish, kind, at: now, settings)
                 var session = Session(id, of: user, kind, by: proof, from: client, at: now, until: expiresAt)
+                session.notValidAfter = wish.notValidAfter
                 if wish.type == .opaque { session.accessTokens = [.init(digest: opaque.digest, expiresAt: expiresAt)] }
                 try lockout.forget(in: tx)
                 try open(session, trace, in: tx)
@@ -134,7 +135,7 @@ struct Sessions: Sendable {
     }
 
     /// Another token of the caller's session, of the same type, with the window configured now, never beyond the session's
-    /// absolute end.
+    /// absolute end or the one that was asked for.
     ///
     /// Throws `session_required`, `session_ended`.
     func refresh(_ principal: Principal) async throws -> (token: Secret<String>, expiresAt: Timestamp) {
@@ -142,7 +143,8 @@ struct Sessions: Sendable {
         let settings = try await services.settings()
         let now = services.clock.now()
         let window = settings.isSet(.refresh) ? .refresh : type == .opaque ? .accessToken : session.kind.window
-        let expiresAt = Self.expiry(of: window, session: session.createdAt, now, settings)
+        let latest = Self.expiry(of: window, session: session.createdAt, now, settings)
+        let expiresAt = min(latest, session.notValidAfter ?? latest)
         guard expiresAt > now else {
             throw AuthError(.sessionEnded, details: ["reason": Session.EndReason.expired.rawValue])
         }

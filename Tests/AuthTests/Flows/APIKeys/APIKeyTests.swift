@@ -162,6 +162,18 @@ import Testing
     }
 
     @Test(arguments: Engine.available)
+    func `of keys made at once one is the primary, and all work`(_ engine: Engine) async throws {
+        let server = try await TestServer(engine)
+        let ada = try await ada(on: server)
+        let keys = try await withThrowingTaskGroup { group in
+            for _ in 0..<16 { group.addTask { try await key(server, by: ada.token).text } }
+            return try await group.reduce(into: [String]()) { $0.append($1) }
+        }
+        for key in keys { #expect(try await server.get(Self.me, token: key).status == 200) }
+        #expect(try await server.count("SELECT count(*) AS count FROM secrets WHERE is_primary = TRUE") == 1)
+    }
+
+    @Test(arguments: Engine.available)
     func `a key can replace itself, and prolongs nothing by that`(_ engine: Engine) async throws {
         let server = try await TestServer(engine)
         let ada = try await ada(on: server)

@@ -67,6 +67,21 @@ import Testing
     }
 
     @Test(arguments: Engine.available)
+    func `a password that is changed from its session asks for the second factor`(_ engine: Engine) async throws {
+        let server = try await TestServer(engine)
+        let ada = try await ada(on: server)
+        let setUp = try await server.post("/api/auth/users/totp/setup", token: ada.token).data()
+        let totp = try #require(TOTP(secret: setUp["secret"]?.text ?? ""))
+        let code: JSON = ["code": .string(totp.code(at: TOTP.step(at: server.clock.now)))]
+        _ = try await server.post("/api/auth/users/totp/confirm", code, token: ada.token).data()
+        _ = try await server.post(Self.mine, Self.device, token: ada.token).data()
+        let token = try await server.post(Self.login, Self.credentials).data()["token"]?.text
+        let change: JSON = ["current_password": .string(TestServer.password), "password": "another good one"]
+        let changed = try await server.post("/api/auth/users/change-password", change, token: token).data()
+        #expect((changed["mfa_required"], changed["token"]) == (true, nil))
+    }
+
+    @Test(arguments: Engine.available)
     func `trusting one needs a fresh session at the highest level`(_ engine: Engine) async throws {
         let server = try await TestServer(engine)
         let ada = try await ada(on: server)

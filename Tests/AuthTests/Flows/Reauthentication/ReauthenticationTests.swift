@@ -86,4 +86,27 @@ import Testing
         }
         #expect(try await server.post(Self.renew, [:]).status == 401)
     }
+
+    @Test(arguments: Engine.available)
+    func `an admin's own account is no exception`(_ engine: Engine) async throws {
+        let server = try await TestServer(engine)
+        let admin = try await server.admin()
+        let id = try await server.get("/api/auth/me", token: admin).data()["id"]?.text ?? ""
+        let ada = try await ada(on: server)
+        server.clock.advance(seconds: 600)
+        let new: JSON = ["password": "another good one"]
+        let attempts: [(HTTPRequest.Method, String, JSON?)] = [
+            (.patch, "/api/admin/admins/\(id)", new), (.patch, "/api/admin/users/_admins/\(id)", new),
+            (.post, "/api/admin/users/_admins/\(id)/disable-mfa", nil),
+        ]
+        for (method, path, body) in attempts {
+            let refused = try await server.send(method, path, body, token: admin)
+            #expect((refused.status, refused.code) == (401, "reauthentication_required"), "\(path)")
+        }
+        let other = ada.record.replacing("/api/records/", with: "/api/admin/users/")
+        _ = try await server.send(.patch, other, new, token: admin).data()
+        let right: JSON = ["password": .string(TestServer.password)]
+        _ = try await server.post(Self.renew, right, token: admin).data()
+        _ = try await server.send(.patch, "/api/admin/admins/\(id)", new, token: admin).data()
+    }
 }

@@ -138,6 +138,19 @@ import Testing
     }
 
     @Test(arguments: Engine.available)
+    func `no refresh goes beyond the end that was asked for`(_ engine: Engine) async throws {
+        let server = try await TestServer(engine)
+        try await server.signUp("ada@example.org")
+        let end = server.clock.now.advanced(bySeconds: 600)
+        let (token, _) = try await signIn(on: server, ["not_valid_after": end.json])
+        server.clock.advance(seconds: 300)
+        let refreshed = try await server.post("/api/auth/refresh", token: token).data()
+        #expect(refreshed["expires_at"] == end.json)
+        server.clock.advance(seconds: 300)
+        #expect(try await server.get(Self.me, token: refreshed["token"]?.text).code == "session_ended")
+    }
+
+    @Test(arguments: Engine.available)
     func `refreshes at once all give tokens that hold, and the oldest of many die`(_ engine: Engine) async throws {
         let server = try await TestServer(engine)
         try await server.signUp("ada@example.org")
