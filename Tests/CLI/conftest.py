@@ -21,7 +21,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+import psycopg
 import pytest
+from leaks import Secrets
 from postgres import SHARED, Database
 from processes import BINARY, clean_environment, free_port, run_command
 
@@ -137,6 +139,7 @@ class Server:
         self.environment = environment
         self.port = free_port()
         self.admin = ""
+        self.secrets = Secrets()
         self._process: subprocess.Popen[bytes] | None = None
         self._stdout = data_dir.with_suffix(".stdout")
         self._stderr = data_dir.with_suffix(".stderr")
@@ -154,6 +157,7 @@ class Server:
         if self._is_new and not self.rate_limited:
             self.command("settings", "set", "rate_limit.enabled=0")
         self._is_new = False
+        self._check_logs()
         network = flags or ("--host", "127.0.0.1", "--port", str(self.port))
         with self._stdout.open("wb") as stdout, self._stderr.open("wb") as stderr:
             self._process = subprocess.Popen(
@@ -213,6 +217,20 @@ class Server:
         assert done.returncode == 0, f"{arguments}: exit {done.returncode}: {done.stderr or done.stdout}"
         return done.stdout
 
+    def check_leaks(self) -> None:
+        """No secret that went to this server or came from it lies in its files, its database or its logs."""
+        self._check_logs()
+        self.secrets.check_files(self.data_dir.rglob("*"))
+        if self.database:
+            # Some tests have taken their database away.
+            with contextlib.suppress(OSError, psycopg.OperationalError):
+                found = self.secrets.found_in("\n".join(self.database.contents()).encode(errors="surrogatepass"))
+                assert not found, f"plaintext of {sorted(found)} in the database"
+
+    def _check_logs(self) -> None:
+        # The set-up URL is printed on purpose.
+        self.secrets.check_files([self._stdout, self._stderr], exempt=["setup_token"])
+
     # HTTP
 
     def call(
@@ -237,7 +255,13 @@ class Server:
             with contextlib.suppress(BrokenPipeError, ConnectionResetError):
                 connection.request(method, path, body, fields)
             response = connection.getresponse()
-            return Reply(response.status, response.headers, response.read())
+            reply = Reply(response.status, response.headers, response.read())
+        is_accepted = reply.status < 300
+        if isinstance(body, bytes):
+            self.secrets.note_body(body, is_accepted)
+        if is_accepted:
+            self.secrets.note_body(reply.body, is_accepted)
+        return reply
 
     def connect(self) -> socket.socket:
         """A bare connection, for what no HTTP client would send."""
@@ -289,12 +313,16 @@ class Launcher:
         self._directory = directory
         self._engine = engine
         self._running = contextlib.ExitStack()
+        self._servers: list[Server] = []
 
     def __enter__(self) -> Launcher:
         return self
 
-    def __exit__(self, *failure: object) -> None:
-        self._running.close()
+    def __exit__(self, failure: object, *_: object) -> None:
+        with self._running:
+            if failure is None:
+                for server in self._servers:
+                    server.check_leaks()
 
     def __call__(self, rate_limited: bool = False, database: Database | None = None, **environment: str) -> Server:
         if database is None and self._engine == "postgres":
@@ -313,6 +341,7 @@ class Launcher:
 
     def _start(self, rate_limited: bool, database: Database | None, environment: dict[str, str]) -> Server:
         server = Server(self._directory / uuid.uuid4().hex[:8], rate_limited, database, **environment)
+        self._servers.append(server)
         return self._running.enter_context(server).start()
 
 

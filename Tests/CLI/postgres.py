@@ -10,6 +10,7 @@ import subprocess
 import tempfile
 import time
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,12 @@ class Database:
     def query(self, text: str, *values: Any) -> list[tuple[Any, ...]]:
         """The rows of a statement, in a transaction of its own."""
         return run(self.url, text, *values)
+
+    def contents(self) -> Iterator[str]:
+        """Every row of every table, as text."""
+        tables = self.query("SELECT quote_ident(tablename) FROM pg_tables WHERE schemaname = 'public'")
+        for (table,) in tables:
+            yield from (row for (row,) in self.query(f"SELECT t::text FROM {table} AS t"))
 
     def _maintain(self, statement: str) -> None:
         run(self._server_url, statement)

@@ -51,6 +51,20 @@ def test_a_suspension_and_a_deletion_hold_on_every_node(nodes: list[Server]) -> 
         eventually(lambda token=login["token"]: statuses(nodes, token) == [401, 401])
 
 
+def test_keys_and_opaque_tokens_hold_and_end_on_every_node(nodes: list[Server]) -> None:
+    token = nodes[0].new_user(token_type="opaque")["token"]
+    assert statuses(nodes, token) == [200, 200]
+    refreshed = nodes[0].call("POST", "/api/auth/refresh", token=token).data["token"]
+    assert nodes[1].sees(refreshed), "a token made a moment ago on another node"
+    key = nodes[1].call("POST", "/api/users/me/secrets", {"type": "apikey"}, refreshed).data
+    assert statuses(nodes, key["secret"]) == [200, 200]
+    reassigned = nodes[0].call("POST", "/api/users/me/api_key", token=token).data["api_key"]
+    eventually(lambda: statuses(nodes, key["secret"]) == [401, 401])
+    assert statuses(nodes, reassigned) == [200, 200]
+    nodes[1].call("POST", "/api/auth/logout", token=token).accepted()
+    eventually(lambda: statuses(nodes, token) == statuses(nodes, refreshed) == [401, 401])
+
+
 def test_a_command_on_one_machine_is_followed_by_every_node(nodes: list[Server]) -> None:
     nodes[0].command("settings", "set", "auth.file.window_seconds=77")
     for node in nodes:

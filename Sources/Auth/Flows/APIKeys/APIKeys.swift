@@ -1,4 +1,3 @@
-import OrderedCollections
 import Storage
 
 /// Keys by which programs act as a user, without signing in (seeds 000 and 003).

@@ -1,4 +1,3 @@
-import OrderedCollections
 import Storage
 
 /// Secrets of trusted devices, which sign in with no password and no second factor (seed 003).
