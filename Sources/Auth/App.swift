@@ -15,6 +15,7 @@ package struct App: Sendable {
     let accounts: Accounts
     let factors: SecondFactors
     let apiKeys: APIKeys
+    let guests: Guests
     let routes: [Route]
     let responder: Responder
     private let lease: Lease
@@ -37,6 +38,7 @@ package struct App: Sendable {
         let limiter = RateLimiter(isShared: installation.configuration.isShared)
         limiter.hear(services.db)
         apiKeys = APIKeys(services: services)
+        guests = Guests(services: services, sessions: sessions, accounts: accounts)
         let devices = Devices(services: services, sessions: sessions)
         let secrets = Secrets(
             services: services,
@@ -56,6 +58,8 @@ package struct App: Sendable {
             RecoveryRoutes(recovery: Recovery(services: services), reset: reset).routes,
             OneTimeCodeRoutes(codes: OneTimeCodes(services: services, sessions: sessions)).routes,
             MFARoutes(factors: factors, reauthentication: reauthentication).routes,
+            AnonymousRoutes(guests: guests).routes,
+            ImpersonationRoutes(impersonation: Impersonation(services: services, sessions: sessions)).routes,
             SecretRoutes(secrets: secrets).routes,
             APIKeyRoutes(secrets: secrets).routes,
             DeviceRoutes(devices: devices).routes,
@@ -135,7 +139,7 @@ package struct App: Sendable {
                 services: [
                     .init(service: Watching(installation: installation)),
                     .init(service: lease),
-                    .init(service: Sweeper(services: installation.services, lease: lease)),
+                    .init(service: Sweeper(services: installation.services, lease: lease, guests: guests)),
                     .init(service: Delivery(services: installation.services, lease: lease)),
                     .init(service: RateSharing(services: installation.services, limiter: responder.limiter)),
                     .init(service: application), .init(service: Draining(readiness: readiness)),

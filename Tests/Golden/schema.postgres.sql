@@ -142,6 +142,8 @@ CREATE TABLE sessions (
     access_tokens text,
     not_valid_after bigint,
     secret_id text,
+    impersonated_by text,
+    impersonating_session text,
     CONSTRAINT sessions_pkey PRIMARY KEY (id)
 ) WITH (fillfactor=70);
 
@@ -201,3 +203,5 @@ CREATE TABLE users (
 ) WITH (fillfactor=70);
 
 CREATE INDEX users_by_creation ON users USING btree (collection_id, created_at, id);
+
+CREATE INDEX users_guests ON users USING btree (created_at) WHERE (anonymous = true);

@@ -116,7 +116,7 @@ CREATE TABLE sessions (
     expires_at INTEGER NOT NULL,
     ended_at INTEGER,
     end_reason TEXT
-, access_tokens TEXT, not_valid_after INTEGER, secret_id TEXT) STRICT;
+, access_tokens TEXT, not_valid_after INTEGER, secret_id TEXT, impersonated_by TEXT, impersonating_session TEXT) STRICT;
 
 CREATE INDEX sessions_by_user ON sessions (user_id) WHERE ended_at IS NULL;
 
@@ -165,3 +165,5 @@ CREATE TABLE users (
 ) STRICT;
 
 CREATE INDEX users_by_creation ON users (collection_id, created_at, id);
+
+CREATE INDEX users_guests ON users (created_at) WHERE anonymous = TRUE;

@@ -10,6 +10,10 @@ enum AuditEvent: String, CaseIterable, Sendable {
     case signingSecretRotated = "signing_secret.rotated"
     case signingSecretReplaced = "signing_secret.replaced"
     case userRegistered = "user.registered"
+    case guestCreated = "guest.created"
+    case guestPromoted = "guest.promoted"
+    case guestRemoved = "guest.removed"
+    case impersonationBegun = "impersonation.begun"
     case userCreated = "user.created"
     case userUpdated = "user.updated"
     case userDeleted = "user.deleted"
@@ -59,4 +63,6 @@ struct Actor: Sendable {
     let client: Client
 
     static let commandLine = Actor(id: nil, client: .commandLine)
+    /// Background upkeep.
+    static let server = Actor(id: nil, client: .server)
 }

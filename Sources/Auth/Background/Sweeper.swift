@@ -15,6 +15,7 @@ struct Sweeper: Service {
 
     let services: Services
     let lease: Lease
+    let guests: Guests
 
     func run() async throws {
         try? await cancelWhenGracefulShutdown {
@@ -47,6 +48,8 @@ struct Sweeper: Service {
 
     func sweep() async throws {
         let now = services.clock.now()
+        // Before the sessions, which tell when a guest was last there.
+        try await guests.sweep()
         try await services.db.write { tx in
             try tx.sweepSessions(before: now.advanced(bySeconds: -Self.endedKeptSeconds))
             try tx.sweepOneTimeTokens(before: now)

@@ -13,5 +13,7 @@ struct Client: Sendable, Equatable {
     }
 
     /// The command line on the server itself.
+    /// The server itself, in the background.
+    static let server = Client(address: "local", userAgent: "latchkey")
     static let commandLine = Client(address: "local", userAgent: "latchkey command line")
 }

@@ -27,6 +27,9 @@ struct Principal: Sendable {
         return session
     }
 
+    /// The admin behind an impersonation.
+    var impersonator: UserID? { session?.impersonation?.admin }
+
     /// A key that is narrowed to some permissions makes nobody an admin.
     var isAdmin: Bool {
         switch credential {
@@ -59,9 +62,12 @@ struct Principal: Sendable {
 
     /// Whether they must have a second factor and have none.
     ///
-    /// Not while the feature is off: nobody could set one up. API keys are exempt.
+    /// Not while the feature is off: nobody could set one up. API keys, guests and impersonating
+    /// admins are exempt.
     func mustEnrol(_ settings: Settings) -> Bool {
-        guard session != nil, !user.isMFAEnabled, user.kind == .human else { return false }
+        guard session != nil, !user.isMFAEnabled, user.kind == .human, !user.isAnonymous, impersonator == nil else {
+            return false
+        }
         return switch settings.mfaRequirement {
         case .off: collection.options.mfaRequired
         case .admins: collection.isAdmins || collection.options.mfaRequired
@@ -72,6 +78,6 @@ struct Principal: Sendable {
 
     /// As the audit log names whoever acts.
     func actor(from client: Client) -> Actor {
-        Actor(id: user.id, session: session?.id, apiKey: apiKey?.id, client: client)
+        Actor(id: user.id, impersonatedBy: impersonator, session: session?.id, apiKey: apiKey?.id, client: client)
     }
 }

@@ -20,6 +20,8 @@ struct Proof: Sendable {
         case password = "pwd"
         /// A code of an authenticator, or a code or link that was mailed.
         case oneTimeCode = "otp"
+        /// Nothing: a guest.
+        case anonymous = "anon"
         /// The secret of a trusted device.
         case device
         /// A recovery code.
@@ -31,6 +33,6 @@ struct Proof: Sendable {
         var isSufficient: Bool { self == .multiFactor || self == .recoveryCode || self == .device }
 
         /// Whether a person has shown something, and not only a device.
-        var isOfPerson: Bool { self != .device }
+        var isOfPerson: Bool { self != .device && self != .anonymous }
     }
 }

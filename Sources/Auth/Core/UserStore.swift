@@ -52,7 +52,7 @@ extension Transaction {
                 """
                 UPDATE users SET status = \(user.status), email = \(user.email), email_folded = \(user.email?.folded),
                     username = \(user.username), username_folded = \(user.username?.folded),
-                    email_verified = \(user.isEmailVerified), pending_email = \(user.pendingEmail), data = \(JSON.object(user.data).serialized),
+                    email_verified = \(user.isEmailVerified), anonymous = \(user.isAnonymous), pending_email = \(user.pendingEmail), data = \(JSON.object(user.data).serialized),
                     updated_at = \(user.updatedAt)
                 WHERE id = \(user.id)
                 """

@@ -15,6 +15,8 @@ enum Notice: Sendable {
     case recoveryCodeUsed
     /// Another way to sign in was added, such as a device or a provider.
     case signInMethodAdded(String)
+    /// An admin acts in their place.
+    case impersonated
     /// Somebody tried to register with the address of this account.
     case registrationAttempted
 
@@ -29,6 +31,7 @@ enum Notice: Sendable {
         case .recoveryCodeUsed: "A recovery code was used to sign in"
         case .secondFactorRemoved: "Your second factor was removed"
         case .signInMethodAdded: "A way to sign in was added to your account"
+        case .impersonated: "Somebody of our support has looked at your account"
         case .registrationAttempted: "You already have an account"
         }
     }
@@ -60,6 +63,11 @@ enum Notice: Sendable {
             "Signing in asks for no second factor any more. If it was not you, change your password and set it up again."
         case .signInMethodAdded(let method):
             "It is: \(method). If it was not you, remove it and change your password."
+        case .impersonated:
+            """
+            An admin acts in your place for up to an hour, to help you. They can't see or change your password, email or second \
+            factor. If you have not asked for help, write to whoever runs this service.
+            """
         case .registrationAttempted:
             """
             Somebody, maybe you, tried to make an account with your address. Nothing has changed. Sign in as before; if you \

@@ -10,8 +10,9 @@ enum Body {
     /// The members of the object.
     ///
     /// Throws `unsupported_media_type`, `too_large`, `malformed`.
-    static func read(_ request: Request, isFormTypeAccepted: Bool) async throws -> OrderedDictionary<String, JSON> {
-        try checkType(request, isFormTypeAccepted)
+    static func read(_ request: Request, for route: Route) async throws -> OrderedDictionary<String, JSON> {
+        let isAbsent = route.isBodyOptional && request.headers[.contentType] == nil
+        if !isAbsent { try checkType(request, route.isFormTypeAccepted) }
         if let length = request.headers[.contentLength].flatMap({ Int($0) }), length > bytesMax {
             throw AuthError(.tooLarge)
         }
@@ -20,6 +21,10 @@ enum Body {
             buffer = try await request.body.collect(upTo: bytesMax)
         } catch is NIOTooManyBytesError {
             throw AuthError(.tooLarge)
+        }
+        if isAbsent {
+            guard buffer.readableBytes == 0 else { throw AuthError(.unsupportedMediaType) }
+            return [:]
         }
         guard buffer.readableBytes > 0 else { throw AuthError(.malformed, "The body is empty; send a JSON object.") }
         let bytes = Array(buffer.readableBytesView)

@@ -41,7 +41,9 @@ struct OpenAPI: Sendable {
         let parameters = parameters(route)
         if !parameters.isEmpty { operation["parameters"] = .array(parameters) }
         if let body = route.takes {
-            operation["requestBody"] = ["required": true, "content": ["application/json": ["schema": body.schema]]]
+            operation["requestBody"] = [
+                "required": .bool(!route.isBodyOptional), "content": ["application/json": ["schema": body.schema]],
+            ]
         }
         operation["responses"] = [
             "200": [

@@ -49,6 +49,7 @@ final class RequestLog: Sendable {
         if let principal = entry.principal {
             line.add("user", principal.user.id.rawValue)
             if let session = principal.session { line.add("session", session.id.rawValue) }
+            if let admin = principal.impersonator { line.add("auth_impersonated_by", admin.rawValue) }
             if let key = principal.apiKey { line.add("api_key", key.id.rawValue) }
         }
         if let error = entry.error {

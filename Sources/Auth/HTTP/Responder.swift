@@ -97,7 +97,7 @@ struct Responder: HTTPResponder {
         if route.needsMail {
             try MailTransport(settings, services.ownAddress).check(settings, services.ownAddress)
         }
-        let body = route.takes == nil ? [:] : try await Body.read(request, isFormTypeAccepted: route.isFormTypeAccepted)
+        let body = route.takes == nil ? [:] : try await Body.read(request, for: route)
         if route.takes != nil && principal != nil {
             // Who sent the head long ago may have been signed out while the body came.
             principal = try await authenticator.principal(authorization: request.headers[.authorization], for: route)

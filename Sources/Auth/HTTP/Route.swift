@@ -24,7 +24,11 @@ struct Route: Sendable {
     let isPathPrivate: Bool
     /// Open to who must have a second factor and has none yet.
     let isForEnrolment: Bool
+    /// Open to an admin who acts as somebody else. What only reads (GET) is; the rest is not unless it says so.
+    let isForImpersonation: Bool
     let takes: Shape?
+    /// Nothing need be sent, not even an empty object.
+    let isBodyOptional: Bool
     /// Also takes a form, or JSON that is labelled as one: `curl -d` does that by default, and seed 002 shows such a
     /// call.
     let isFormTypeAccepted: Bool
@@ -43,7 +47,9 @@ struct Route: Sendable {
         isPage: Bool = false,
         isPathPrivate: Bool = false,
         isForEnrolment: Bool = false,
+        isForImpersonation: Bool = false,
         takes: Shape? = nil,
+        isBodyOptional: Bool = false,
         isFormTypeAccepted: Bool = false,
         query: [Member] = [],
         gives: Shape,
@@ -59,7 +65,9 @@ struct Route: Sendable {
         self.isPage = isPage
         self.isPathPrivate = isPathPrivate
         self.isForEnrolment = isForEnrolment
+        self.isForImpersonation = isForImpersonation || method == .get
         self.takes = takes
+        self.isBodyOptional = isBodyOptional
         self.isFormTypeAccepted = isFormTypeAccepted
         self.query = query
         self.gives = gives
@@ -105,6 +113,9 @@ struct Route: Sendable {
                     || principal.collection.id == collection?.id && principal.user.id.rawValue == parameters["id"]
             }
         guard isAdmitted else { throw AuthError(.forbidden) }
+        guard principal.impersonator == nil || isForImpersonation else {
+            throw AuthError(.forbidden, "An admin who acts as somebody else can't do this.")
+        }
         if !isForEnrolment && principal.mustEnrol(settings) { throw AuthError(.mfaEnrolmentRequired) }
     }
 }

@@ -122,6 +122,8 @@ enum SettingsCatalogue {
         + [
             .init(key: "password.min_length", kind: .count(1...PasswordPolicy.countMax), defaultValue: "8"),
             .init(key: "password.blocklist", kind: .flag, defaultValue: "1"),
+            .init(key: "auth.anonymous.kept_days", kind: .count(0...30), defaultValue: "30"),
+            .init(key: "auth.impersonation.notify", kind: .flag, defaultValue: "1"),
             .init(key: "auth.enumeration_safe", kind: .flag, defaultValue: "0"),
             .init(key: "auth.mfa.required", kind: .choice(["off", "admins", "all"]), defaultValue: "off"),
             .init(key: "auth.mfa.backup_login.enabled", kind: .flag, defaultValue: "1"),

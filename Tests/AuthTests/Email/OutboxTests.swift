@@ -147,7 +147,7 @@ import Testing
         try await server.signUp("ada@example.org")
         _ = try await server.post("/api/auth/users/otp/request", ["email": "ada@example.org"]).data()
         _ = try await server.post("/api/auth/users/otp/request", ["email": "nobody@example.org"]).data()
-        let sweeper = Sweeper(services: server.services, lease: Lease(Lease.background, server.services))
+        let sweeper = server.sweeper
         server.clock.advance(seconds: 600)
         try await sweeper.sweep()
         #expect(try await states(server) == ["expired otp", "pending verify"])

@@ -187,6 +187,11 @@ final class TestServer: Sendable {
         return token
     }
 
+    /// The upkeep, which no test server does by itself.
+    var sweeper: Sweeper {
+        Sweeper(services: services, lease: Lease(Lease.background, services), guests: app.guests)
+    }
+
     func set(_ settings: [String: String?]) async throws {
         _ = try await app.settingsChanges.set(settings, by: .commandLine)
     }

@@ -126,7 +126,7 @@ struct Accounts: Sendable {
     }
 
     /// Every problem of the fields and the password in one answer, before anything is hashed.
-    private func validated(
+    func validated(
         _ new: NewAccount,
         _ body: OrderedDictionary<String, JSON>,
         in collection: Collection

@@ -46,6 +46,7 @@ struct RecordRoutes: Sendable {
                 "/api/records/:col/:id",
                 .ownerOrAdmin,
                 "Change a record",
+                isForImpersonation: true,
                 takes: .object([], others: .any),
                 gives: .record,
                 use: change

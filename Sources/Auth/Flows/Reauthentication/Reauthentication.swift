@@ -7,9 +7,16 @@ struct Reauthentication: Sendable {
     let factors: SecondFactors
 
     /// Throws `reauthentication_required` unless the caller's session is fresh, or the request brings a second factor in
-    /// the header `X-MFA-Code`, which it spends; `session_required` for an API key.
+    /// the header `X-MFA-Code`, which it spends; `session_required` for an API key, `forbidden` for guests and impersonating
+    /// admins.
     func check(_ principal: Principal, factor: SecondFactors.Factor?, from client: Client) async throws {
         _ = try principal.signedInSession()
+        guard principal.impersonator == nil else {
+            throw AuthError(.forbidden, "An admin who acts as somebody else can't do this.")
+        }
+        guard !principal.user.isAnonymous else {
+            throw AuthError(.forbidden, "A guest can't do this: make it a real account first, by promote.")
+        }
         if principal.isFresh(at: services.clock.now()) { return }
         if let factor, principal.user.isMFAEnabled {
             return try await factors.spend(factor, by: principal, from: client)

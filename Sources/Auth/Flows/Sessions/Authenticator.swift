@@ -88,6 +88,7 @@ struct Authenticator: Sendable {
             throw AuthError(.sessionEnded, details: ["reason": reason.rawValue])
         }
         guard expiresAt > now else { throw AuthError(.tokenExpired) }
+        if let impersonator = session.impersonation { try await check(impersonator, at: now) }
         let (user, collection) = try await activeUser(session.userID)
         guard user.collectionID == session.collectionID else { throw AuthError(.invalidToken) }
         services.lastSeen.note(session.id, last: session.lastSeenAt, at: now)
@@ -95,11 +96,24 @@ struct Authenticator: Sendable {
         return Principal(user: user, collection: collection, credential: credential)
     }
 
+    /// An impersonation lives no longer than the admin's own session, and than they are an admin.
+    private func check(_ impersonator: Session.Impersonator, at now: Timestamp) async throws {
+        let own = try await session(impersonator.session, at: now)
+        let admin = try await user(impersonator.admin)
+        let admins = try await services.adminsCollection()
+        guard let own, own.endReason(at: now) == nil, let admin, admin.status == .active,
+            admin.collectionID == admins.id
+        else { throw AuthError(.sessionEnded, details: ["reason": Session.EndReason.revoked.rawValue]) }
+    }
+
     private func activeUser(_ id: UserID) async throws -> (User, Collection) {
-        let user = try await users.value(for: id) { try await services.db.read { tx in try tx.user(id) } }
-        guard let user, user.status == .active, let collection = try await services.collections()[id: user.collectionID]
+        guard let user = try await user(id), user.status == .active, let collection = try await services.collections()[id: user.collectionID]
         else { throw AuthError(.invalidToken) }
         return (user, collection)
+    }
+
+    private func user(_ id: UserID) async throws -> User? {
+        try await users.value(for: id) { try await services.db.read { tx in try tx.user(id) } }
     }
 
     private func session(_ id: SessionID, at now: Timestamp) async throws -> Session? {

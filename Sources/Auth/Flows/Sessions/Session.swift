@@ -22,24 +22,37 @@ struct Session: Sendable {
     var notValidAfter: Timestamp?
     /// The device secret that began it.
     var secret: SecretID?
+    var impersonation: Impersonator?
 
     enum Kind: String, Sendable, SQLConvertible {
         case user
         case admin
+        /// Of a guest.
+        case anonymous
+        /// Of a user, in an admin's hands.
+        case impersonation
 
         var window: Window {
             switch self {
             case .user: .user
             case .admin: .admin
+            case .anonymous: .anonymous
+            case .impersonation: .impersonate
             }
         }
 
         var audience: SessionClaims.Audience {
             switch self {
-            case .user: .user
+            case .user, .anonymous, .impersonation: .user
             case .admin: .admin
             }
         }
+    }
+
+    /// Who acts in a session that is not theirs, and in which session of their own.
+    struct Impersonator: Sendable, Equatable {
+        let admin: UserID
+        let session: SessionID
     }
 
     struct End: Sendable, Equatable {
@@ -74,6 +87,7 @@ struct Session: Sendable {
             "expires_at": expiresAt.json,
             "ip": .string(client.address), "user_agent": .optional(client.userAgent),
             "amr": .array(methods.map { .string($0.rawValue) }), "current": .bool(isCurrent),
+            "impersonated_by": .optional(impersonation?.admin.rawValue),
         ]
     }
 }

@@ -23,6 +23,9 @@ struct SessionClaims: Sendable, Equatable {
     let collection: String
     let methods: [String]
     var resource: String?
+    var isAnonymous = false
+    /// The admin behind an impersonation.
+    var impersonatedBy: UserID?
 
     var json: JSON {
         var json: JSON = [
@@ -32,6 +35,8 @@ struct SessionClaims: Sendable, Equatable {
             "amr": .array(methods.map(JSON.string)),
         ]
         if let resource { json = json.merging(["resource": .string(resource)]) }
+        if isAnonymous { json = json.merging(["anonymous": true]) }
+        if let impersonatedBy { json = json.merging(["impersonated_by": .string(impersonatedBy.rawValue)]) }
         return json
     }
 
@@ -54,6 +59,8 @@ struct SessionClaims: Sendable, Equatable {
         self.collection = collection
         self.methods = methods.compactMap(\.text)
         resource = json["resource"]?.text
+        isAnonymous = json["anonymous"] == true
+        impersonatedBy = json["impersonated_by"]?.text.flatMap(UserID.init)
     }
 
     init(
@@ -66,7 +73,9 @@ struct SessionClaims: Sendable, Equatable {
         email: String?,
         collection: String,
         methods: [String],
-        resource: String? = nil
+        resource: String? = nil,
+        isAnonymous: Bool = false,
+        impersonatedBy: UserID? = nil
     ) {
         self.audience = audience
         self.issuedAt = issuedAt
@@ -78,5 +87,7 @@ struct SessionClaims: Sendable, Equatable {
         self.collection = collection
         self.methods = methods
         self.resource = resource
+        self.isAnonymous = isAnonymous
+        self.impersonatedBy = impersonatedBy
     }
 }

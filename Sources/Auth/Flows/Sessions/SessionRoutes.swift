@@ -33,6 +33,7 @@ struct SessionRoutes: Sendable {
                 .signedIn,
                 "End the session; all its tokens die",
                 isForEnrolment: true,
+                isForImpersonation: true,
                 gives: .object([.required("ok", .flag)])
             ) { call in
                 let principal = try call.principal()
@@ -90,6 +91,7 @@ struct SessionRoutes: Sendable {
         let claims = principal.claims
         guard case .object(var me) = principal.user.record(in: principal.collection) else { return .data(.null) }
         // Set over the record's members: a field of the user's own can't pass for a claim.
+        if let admin = principal.impersonator { me["impersonated_by"] = .string(admin.rawValue) }
         me["aud"] = .string(claims.audience.rawValue)
         me["exp"] = claims.expiresAt.map { .integer($0.seconds) } ?? .null
         me["amr"] = .array(claims.methods.map(JSON.string))

@@ -6,11 +6,12 @@ extension Transaction {
             """
             INSERT INTO sessions
                 (id, user_id, collection_id, kind, methods, proved_at, ip, user_agent, created_at, last_seen_at, expires_at,
-                access_tokens, not_valid_after, secret_id)
+                access_tokens, not_valid_after, secret_id, impersonated_by, impersonating_session)
             VALUES (\(session.id), \(session.userID), \(session.collectionID), \(session.kind),
                 \(session.methods.map(\.rawValue).joined(separator: " ")), \(session.provedAt), \(session.client.address),
                 \(session.client.userAgent), \(session.createdAt), \(session.lastSeenAt), \(session.expiresAt),
-                \(AccessToken.text(session.accessTokens)), \(session.notValidAfter), \(session.secret))
+                \(AccessToken.text(session.accessTokens)), \(session.notValidAfter), \(session.secret),
+                \(session.impersonation?.admin), \(session.impersonation?.session))
             """
         )
     }
@@ -129,6 +130,15 @@ extension Transaction {
     }
 }
 
+extension Session.Impersonator {
+    fileprivate init?(_ row: Row) throws {
+        guard let admin: UserID = try row.get("impersonated_by"),
+            let session: SessionID = try row.get("impersonating_session")
+        else { return nil }
+        self.init(admin: admin, session: session)
+    }
+}
+
 extension Session {
     init(_ row: Row) throws {
         let ended: Timestamp? = try row.get("ended_at")
@@ -147,7 +157,8 @@ extension Session {
             end: try ended.map { End(at: $0, reason: try row.get("end_reason")) },
             accessTokens: try AccessToken.list(try row.get("access_tokens")),
             notValidAfter: try row.get("not_valid_after"),
-            secret: try row.get("secret_id")
+            secret: try row.get("secret_id"),
+            impersonation: try Impersonator(row)
         )
     }
 }

@@ -137,12 +137,18 @@ struct Sessions: Sendable {
     /// Another token of the caller's session, of the same type, with the window configured now, never beyond the session's
     /// absolute end or the one that was asked for.
     ///
-    /// Throws `session_required`, `session_ended`.
+    /// A guest's keeps the guests' window. Throws `session_required`, `session_ended`, `forbidden` for an impersonation.
     func refresh(_ principal: Principal) async throws -> (token: Secret<String>, expiresAt: Timestamp) {
         guard case .token(let type, let session, _) = principal.credential else { throw AuthError(.sessionRequired) }
         let settings = try await services.settings()
         let now = services.clock.now()
-        let window = settings.isSet(.refresh) ? .refresh : type == .opaque ? .accessToken : session.kind.window
+        let window: Window =
+            switch session.kind {
+            case .impersonation: throw AuthError(.forbidden, "An impersonation can't be prolonged.")
+            case .anonymous: .anonymous
+            case .user, .admin:
+                settings.isSet(.refresh) ? .refresh : type == .opaque ? .accessToken : session.kind.window
+            }
         let latest = Self.expiry(of: window, session: session.createdAt, now, settings)
         let expiresAt = min(latest, session.notValidAfter ?? latest)
         guard expiresAt > now else {
@@ -256,7 +262,8 @@ struct Sessions: Sendable {
         }
     }
 
-    private func issue(
+    /// A JWT of a session that is stored already.
+    func issue(
         for user: User,
         _ collection: Collection,
         _ session: Session,
@@ -286,7 +293,9 @@ struct Sessions: Sendable {
             email: user.email,
             collection: collection.name,
             methods: session.methods.map(\.rawValue),
-            resource: resource
+            resource: resource,
+            isAnonymous: session.kind == .anonymous,
+            impersonatedBy: session.impersonation?.admin
         )
     }
 

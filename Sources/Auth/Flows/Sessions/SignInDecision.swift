@@ -52,7 +52,8 @@ struct SignInDecision: Sendable, Equatable {
             }
             trace.append("second-factor:present")
         }
-        self = SignInDecision(verdict: .begin(facts.isAdminsCollection ? .admin : .user), trace: trace)
+        let kind: Session.Kind = facts.isAdminsCollection ? .admin : user.isAnonymous ? .anonymous : .user
+        self = SignInDecision(verdict: .begin(kind), trace: trace)
     }
 
     private init(verdict: Verdict, trace: [String]) {

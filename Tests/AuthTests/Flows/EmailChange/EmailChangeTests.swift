@@ -102,7 +102,7 @@ import Testing
         let token = try await server.token(to: "new@example.org", .emailChange)
         server.clock.advance(seconds: 86_401)
         #expect(try await server.post(Self.confirm, ["token": .string(token)]).status == 400)
-        try await Sweeper(services: server.services, lease: Lease(Lease.background, server.services)).sweep()
+        try await server.sweeper.sweep()
         #expect(try await server.get(ada.record, token: ada.token).data()["pending_email"] == .null)
     }
 
@@ -134,7 +134,7 @@ import Testing
         #expect(try await server.get("/auth/email-change?token=\(first)").status == 400)
         #expect(try await server.post(Self.confirm, ["token": .string(first)]).status == 400)
         server.clock.advance(seconds: 86_401)
-        try await Sweeper(services: server.services, lease: Lease(Lease.background, server.services)).sweep()
+        try await server.sweeper.sweep()
         #expect(try await server.get(ada.record, token: ada.token).data()["pending_email"] == .null)
     }
 

@@ -187,7 +187,7 @@ import Testing
         try await server.set(["auth.user.window_seconds": "31536000"])
         let live = try await server.signIn("ada@example.org")
         server.clock.advance(seconds: Sweeper.endedKeptSeconds + 61)
-        try await Sweeper(services: server.services, lease: Lease("background", server.services)).sweep()
+        try await server.sweeper.sweep()
         #expect(try await server.count("SELECT count(*) AS count FROM sessions") == 1)
         #expect(try await server.get("/api/auth/me", token: live).status == 200)
     }
