@@ -18,6 +18,7 @@ package struct App: Sendable {
     let guests: Guests
     let routes: [Route]
     let responder: Responder
+    let chain: AuditChain
     private let lease: Lease
     private let readiness = Readiness()
     private let lines: LineWriter
@@ -50,6 +51,8 @@ package struct App: Sendable {
             reauthentication: reauthentication
         )
         let reset = PasswordReset(services: services, passwords: passwords, factors: factors)
+        let log = RequestLog(lines, isOn: installation.configuration.logLevel <= .info)
+        chain = AuditChain(services: services, lease: lease)
         let flows: [[Route]] = [
             RecordRoutes(accounts: accounts, reauthentication: reauthentication).routes,
             PasswordRoutes(passwords: passwords).routes,
@@ -71,6 +74,8 @@ package struct App: Sendable {
             UserRoutes(accounts: accounts, reauthentication: reauthentication).routes,
             SettingsRoutes(changes: settingsChanges).routes,
             MailRoutes(desk: MailDesk(services: services, readiness: readiness)).routes,
+            AuditRoutes(chain: chain).routes,
+            LogRoutes(log: log).routes,
             HealthRoutes(services: services, readiness: readiness).routes,
             extraRoutes,
         ]
@@ -81,7 +86,7 @@ package struct App: Sendable {
             authenticator: Authenticator(services: services, apiKeys: apiKeys),
             limiter: limiter,
             requestIDs: RequestIDs(random: services.random),
-            log: RequestLog(lines, isOn: installation.configuration.logLevel <= .info)
+            log: log
         )
     }
 
@@ -140,6 +145,7 @@ package struct App: Sendable {
                     .init(service: Watching(installation: installation)),
                     .init(service: lease),
                     .init(service: Sweeper(services: installation.services, lease: lease, guests: guests)),
+                    .init(service: chain),
                     .init(service: Delivery(services: installation.services, lease: lease)),
                     .init(service: RateSharing(services: installation.services, limiter: responder.limiter)),
                     .init(service: application), .init(service: Draining(readiness: readiness)),

@@ -74,6 +74,31 @@ package struct Commands: Sendable {
         return try await app.apiKeys.reassign(of: user, in: collection, by: .commandLine).text.reveal()
     }
 
+    /// Goes through the audit log; `progress` is told how many rows are done.
+    ///
+    /// `checkpoint` is the text of one that was kept elsewhere. Returns a sentence, and whether the log is as it was written.
+    /// Throws `validation_failed` for what is no checkpoint.
+    package func verifyAudit(against checkpoint: String?, progress: @escaping @Sendable (Int64) -> Void) async throws
+        -> (
+            text: String, isSound: Bool
+        )
+    {
+        var kept: AuditCheckpoint?
+        if let checkpoint {
+            kept = JSON(parsing: checkpoint).flatMap(AuditCheckpoint.init)
+            guard kept != nil else { throw AuthError.validation(["checkpoint": "can't be read"]) }
+        }
+        let report = try await AuditVerification(services: services).run(against: kept, progress: progress)
+        if let problem = report.problem { return (problem, false) }
+        let waiting = report.waiting == 0 ? "" : " \(report.waiting) more wait for the server to link them."
+        return ("\(report.linked) rows are as they were written.\(waiting)", true)
+    }
+
+    /// The newest linked row of the audit log, signed, on one line; nil while there is none.
+    package func auditCheckpoint() async throws -> String? {
+        try await app.chain.checkpoint()?.json.serialized
+    }
+
     /// All settings, or the one of `key`, secrets masked.
     ///
     /// Throws `not_found`.

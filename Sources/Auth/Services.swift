@@ -48,6 +48,8 @@ struct Services: Sendable {
         keysCache = Self.single(Topic.signingKeys, db)
     }
 
+    var auditKey: AuditKey { sealingKey.audit }
+
     /// The settings in force.
     func settings() async throws -> Settings {
         if let settings = settingsCache.present(Unkeyed()) { return settings }

@@ -22,7 +22,8 @@ struct Latchkey: AsyncParsableCommand {
             """,
         version: Version.text,
         subcommands: [
-            Serve.self, Admin.self, UserCommand.self, SettingsCommand.self, SecretCommand.self, Migrate.self,
+            Serve.self, Admin.self, UserCommand.self, AuditCommand.self, SettingsCommand.self, SecretCommand.self,
+            Migrate.self,
             MoveCommand.self,
             VersionCommand.self,
         ]

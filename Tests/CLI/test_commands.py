@@ -20,6 +20,7 @@ Launch = Callable[..., Server]
 COMMANDS = [
     "", "serve", "admin", "admin create", "admin reset-password", "settings", "settings get", "settings set",
     "secret", "secret rotate", "migrate", "version", "user", "user create-system", "user reassign-key",
+    "audit", "audit verify", "audit checkpoint",
 ]  # fmt: skip
 WRONG_USAGES = [
     "nonsense", "serve --nonsense", "serve --port", "serve --port many", "serve extra", "admin nonsense",

@@ -10,11 +10,18 @@ CREATE TABLE audit_log (
     user_agent text,
     outcome text NOT NULL,
     details text NOT NULL,
+    mac bytea,
+    position bigint,
+    link bytea,
     CONSTRAINT audit_log_pkey PRIMARY KEY (sequence),
     CONSTRAINT audit_log_id_key UNIQUE (id)
 );
 
 CREATE INDEX audit_log_by_time ON audit_log USING btree (at);
+
+CREATE INDEX audit_log_unlinked ON audit_log USING btree (sequence) WHERE ("position" IS NULL);
+
+CREATE UNIQUE INDEX audit_log_position ON audit_log USING btree ("position") WHERE ("position" IS NOT NULL);
 
 CREATE TABLE collections (
     id text NOT NULL,

@@ -10,9 +10,13 @@ CREATE TABLE audit_log (
     user_agent TEXT,
     outcome TEXT NOT NULL,
     details TEXT NOT NULL
-) STRICT;
+, mac BLOB, position INTEGER, link BLOB) STRICT;
 
 CREATE INDEX audit_log_by_time ON audit_log (at);
+
+CREATE UNIQUE INDEX audit_log_position ON audit_log (position) WHERE position IS NOT NULL;
+
+CREATE INDEX audit_log_unlinked ON audit_log (sequence) WHERE position IS NULL;
 
 CREATE TABLE collections (
     id TEXT NOT NULL PRIMARY KEY,

@@ -21,14 +21,93 @@ extension Transaction {
     ) throws {
         let now = services.clock.now()
         let details = actor.apiKey.map { details.merging(["api_key": .string($0.rawValue)]) } ?? details
-        let id = Identifier<AuditEvent>(at: now, random: services.random)
+        let record = AuditRecord(
+            id: Identifier(at: now, random: services.random),
+            at: now,
+            action: event.rawValue,
+            actorID: actor.id?.rawValue,
+            subjectID: subject?.rawValue,
+            impersonatedBy: actor.impersonatedBy?.rawValue,
+            ip: actor.client.address,
+            userAgent: actor.client.userAgent,
+            outcome: outcome,
+            details: details.serialized
+        )
         try execute(
             """
             INSERT INTO audit_log
-                (id, at, action, actor_id, subject_id, auth_impersonated_by, ip, user_agent, outcome, details)
-            VALUES (\(id), \(now), \(event.rawValue), \(actor.id), \(subject), \(actor.impersonatedBy),
-                \(actor.client.address), \(actor.client.userAgent), \(outcome), \(details.serialized))
+                (id, at, action, actor_id, subject_id, auth_impersonated_by, ip, user_agent, outcome, details, mac)
+            VALUES (\(record.id), \(record.at), \(record.action), \(record.actorID), \(record.subjectID),
+                \(record.impersonatedBy), \(record.ip), \(record.userAgent), \(record.outcome), \(record.details),
+                \(services.auditKey.mac(of: record)))
             """
         )
+    }
+
+    /// Rows that are not linked yet, in the order in which they were written.
+    func unlinkedAuditRecords(after sequence: Int64 = 0, count: Int) throws -> [ChainedAuditRecord] {
+        try all(
+            """
+            SELECT * FROM audit_log WHERE position IS NULL AND sequence > \(sequence) ORDER BY sequence LIMIT \(count)
+            """
+        ).map(ChainedAuditRecord.init)
+    }
+
+    func linkedAuditRecords(after position: Int64, count: Int) throws -> [ChainedAuditRecord] {
+        try all(
+            "SELECT * FROM audit_log WHERE position > \(position) ORDER BY position LIMIT \(count)"
+        ).map(ChainedAuditRecord.init)
+    }
+
+    func lastAuditLink() throws -> (position: Int64, link: Digest)? {
+        try one(
+            "SELECT position, link FROM audit_log WHERE position IS NOT NULL ORDER BY position DESC LIMIT 1"
+        ).map { row in (try row.get("position"), try row.get("link")) }
+    }
+
+    /// False when the row was linked meanwhile.
+    func linkAuditRecord(_ sequence: Int64, _ mac: Digest, at position: Int64, _ link: Digest) throws -> Bool {
+        try execute(
+            """
+            UPDATE audit_log SET mac = \(mac), position = \(position), link = \(link)
+            WHERE sequence = \(sequence) AND position IS NULL
+            """
+        ) == 1
+    }
+
+    func auditRecords(_ filter: AuditFilter, page: Paging) throws -> PageOf<AuditRecord> {
+        let rows = try all(
+            """
+            SELECT * FROM audit_log WHERE \(filter.condition) ORDER BY sequence DESC
+            LIMIT \(page.size) OFFSET \(page.offset)
+            """
+        )
+        let total = try one("SELECT count(*) AS count FROM audit_log WHERE \(filter.condition)")
+        return PageOf(
+            elements: try rows.map { try ChainedAuditRecord($0).record },
+            page: page,
+            total: try total?.get("count") ?? 0
+        )
+    }
+}
+
+/// Which rows of the audit log are asked for.
+struct AuditFilter: Sendable {
+    /// Also as the admin behind an impersonation.
+    var actor: UserID?
+    var subject: UserID?
+    var action: AuditEvent?
+    /// Included.
+    var from: Timestamp?
+    /// Not included.
+    var to: Timestamp?
+
+    fileprivate var condition: SQL {
+        """
+        (\(actor == nil) OR actor_id = \(actor?.rawValue ?? "") OR auth_impersonated_by = \(actor?.rawValue ?? ""))
+            AND (\(subject == nil) OR subject_id = \(subject?.rawValue ?? ""))
+            AND (\(action == nil) OR action = \(action?.rawValue ?? ""))
+            AND at >= \(from ?? Timestamp(milliseconds: 0)) AND at < \(to ?? Timestamp(milliseconds: .max))
+        """
     }
 }

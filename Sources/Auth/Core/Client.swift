@@ -12,8 +12,8 @@ struct Client: Sendable, Equatable {
         self.userAgent = userAgent.map { String(decoding: $0.utf8.prefix(Self.userAgentBytesMax), as: UTF8.self) }
     }
 
-    /// The command line on the server itself.
     /// The server itself, in the background.
     static let server = Client(address: "local", userAgent: "latchkey")
+    /// The command line on the server itself.
     static let commandLine = Client(address: "local", userAgent: "latchkey command line")
 }

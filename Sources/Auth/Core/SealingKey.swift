@@ -9,15 +9,23 @@ struct SealingKey: Sendable {
     static let byteCount = 32
     private let key: SymmetricKey
     private let digestKey: SymmetricKey
+    /// What the audit log is chained with.
+    let audit: AuditKey
 
     init?(bytes: [UInt8]) {
         guard bytes.count == Self.byteCount else { return nil }
-        key = SymmetricKey(data: bytes)
-        digestKey = HKDF<SHA256>.deriveKey(
-            inputKeyMaterial: key,
-            info: Array("latchkey keyed digest".utf8),
-            outputByteCount: Self.byteCount
-        )
+        let root = SymmetricKey(data: bytes)
+        func derived(_ purpose: String) -> SymmetricKey {
+            HKDF<SHA256>.deriveKey(
+                inputKeyMaterial: root,
+                info: Array(purpose.utf8),
+                outputByteCount: Self.byteCount
+            )
+        }
+        guard let audit = try? AuditKey(derive: derived) else { return nil }
+        key = root
+        digestKey = derived("latchkey keyed digest")
+        self.audit = audit
     }
 
     /// A keyed digest (HMAC-SHA-256) of a text at its place, for texts so short that all of them can be tried.

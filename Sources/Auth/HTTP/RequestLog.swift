@@ -1,3 +1,4 @@
+import DequeModule
 import Foundation
 import HTTPTypes
 import OrderedCollections
@@ -23,8 +24,17 @@ final class RequestLog: Sendable {
         let error: AuthError?
     }
 
+    /// The last lines, for admins to search; some 400 bytes each.
+    static let recentMax = 5000
+    /// What they can be searched by.
+    static let searchable = [
+        "request_id", "method", "route", "path", "status", "ip", "user", "session", "api_key", "auth_impersonated_by",
+        "code",
+    ]
+
     private let lines: LineWriter
     private let isOn: Bool
+    private let kept = Mutex(Deque<[UInt8]>())
 
     init(_ lines: LineWriter, isOn: Bool) {
         self.lines = lines
@@ -56,7 +66,27 @@ final class RequestLog: Sendable {
             line.add("code", error.code.rawValue)
             if isFailure, let cause = error.cause { line.add("cause", String(describing: cause)) }
         }
-        lines.write(line.bytes)
+        let bytes = line.bytes
+        lines.write(bytes)
+        kept.withLock { kept in
+            if kept.count >= Self.recentMax { kept.removeFirst() }
+            kept.append(bytes)
+        }
+    }
+
+    /// The last lines of this process that have these members, the newest first.
+    func recent(with wanted: [String: String], page: Paging) -> PageOf<JSON> {
+        let lines = kept.withLock { Array($0) }
+        let found = lines.reversed().compactMap { JSON(parsing: $0) }.filter { line in
+            wanted.allSatisfy { key, text in
+                if case .integer(let number)? = line[key] { String(number) == text } else { line[key]?.text == text }
+            }
+        }
+        return PageOf(
+            elements: Array(found.dropFirst(page.offset).prefix(page.size)),
+            page: page,
+            total: found.count
+        )
     }
 }
 

@@ -24,7 +24,9 @@ struct Route: Sendable {
     let isPathPrivate: Bool
     /// Open to who must have a second factor and has none yet.
     let isForEnrolment: Bool
-    /// Open to an admin who acts as somebody else. What only reads (GET) is; the rest is not unless it says so.
+    /// Open to an admin who acts as somebody else.
+    ///
+    /// What only reads (GET) is; the rest is not unless it says so.
     let isForImpersonation: Bool
     let takes: Shape?
     /// Nothing need be sent, not even an empty object.

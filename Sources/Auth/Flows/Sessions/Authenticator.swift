@@ -107,7 +107,8 @@ struct Authenticator: Sendable {
     }
 
     private func activeUser(_ id: UserID) async throws -> (User, Collection) {
-        guard let user = try await user(id), user.status == .active, let collection = try await services.collections()[id: user.collectionID]
+        guard let user = try await user(id), user.status == .active,
+            let collection = try await services.collections()[id: user.collectionID]
         else { throw AuthError(.invalidToken) }
         return (user, collection)
     }
