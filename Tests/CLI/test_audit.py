@@ -50,6 +50,10 @@ def test_a_copy_that_was_tampered_with_is_told_from_a_sound_one(launch: Launch, 
         "UPDATE audit_log SET ip = '192.0.2.1' WHERE position = 3": "Row 3, ",
         "DELETE FROM audit_log WHERE position = 2": "Row 2 is missing",
         "DELETE FROM audit_log WHERE position = 1": "Row 1 is missing",
+        "INSERT INTO audit_log (id, at, action, ip, outcome, details)"
+        " VALUES ('01890000-0000-7000-8000-000000000000', 1, 'user.created', 'local', 'success', '{}')": "not written by",
+        "UPDATE audit_log SET position = -3 WHERE position = 3; UPDATE audit_log SET position = 3 WHERE position = 4;"
+        " UPDATE audit_log SET position = 4 WHERE position = -3": "Row 3, ",
     }.items():
         status, text = verify(statement)
         assert (status, told in text) == (FAILED, True), text
@@ -57,6 +61,15 @@ def test_a_copy_that_was_tampered_with_is_told_from_a_sound_one(launch: Launch, 
     assert verify(cut)[0] == DONE
     status, text = verify(cut, *kept)
     assert status == FAILED and "were removed" in text
+
+
+def test_a_log_that_was_left_alone_is_sound(launch: Launch, tmp_path: Path) -> None:
+    server = busy(launch)
+    (tmp_path / "checkpoint").write_text(server.command("audit", "checkpoint"))
+    server.restart()
+    server.new_user()
+    text = server.command("audit", "verify", "--checkpoint", str(tmp_path / "checkpoint"))
+    assert "rows are as they were written" in text
 
 
 def test_what_is_no_checkpoint_is_refused(server: Server, tmp_path: Path) -> None:

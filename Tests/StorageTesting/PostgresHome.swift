@@ -50,7 +50,7 @@ package struct PostgresHome: Sendable {
     private static let maintenance: PostgresPool? = ProcessInfo.processInfo.environment["LATCHKEY_TEST_POSTGRES"].map {
         PostgresPool([("dbname", $0)], PostgresLimits(connections: 3, waitMilliseconds: 60_000)) { _ in }
     }
-    private static let places = Places(count: 24)
+    private static let places = Places(count: 32)
     private static let templates = Templates()
 
     fileprivate static func url(of name: String) -> String {
@@ -83,7 +83,7 @@ private actor Templates {
 ///
 /// A test may hold a database and ask for another: without the exception, enough of them wait for each other for ever.
 private final class Places: Sendable {
-    private static let patience = Duration.seconds(2)
+    private static let patience = Duration.milliseconds(500)
 
     private struct State {
         var free: Int

@@ -6,7 +6,9 @@ import Testing
 @testable import Storage
 
 /// Copying a database into another one, of the same engine or the other.
-struct MoveTests {
+///
+/// One after the other: each holds up to three databases.
+@Suite(.serialized) struct MoveTests {
     private static let tables = Migration(
         1,
         "tables",

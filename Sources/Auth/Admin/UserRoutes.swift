@@ -37,7 +37,9 @@ struct UserRoutes: Sendable {
             },
             Route(.delete, path + "/:id", .admin, "Remove an \(noun)", gives: .object([.required("deleted", .flag)])) {
                 call in
-                try await accounts.delete(call.userID(), in: try await collection(call), by: call.actor)
+                let collection = try await collection(call)
+                try await checkProved(call, collection)
+                try await accounts.delete(call.userID(), in: collection, by: call.actor)
                 return .data(["deleted": true])
             },
         ]
@@ -60,6 +62,7 @@ struct UserRoutes: Sendable {
         let isVerified = fields.optionalFlag("email_verified") ?? false
         if collection.isAdmins && kind == .system { fields.refuse("kind", "must be human: admins are people") }
         try fields.check()
+        try await checkProved(call, collection)
         let new = Accounts.NewAccount(kind: kind, status: status, isEmailVerified: isVerified, handled: Self.handled)
         return .data(try await accounts.create(new, call.body, in: collection, by: call.actor).record(in: collection))
     }
@@ -76,11 +79,15 @@ struct UserRoutes: Sendable {
         if call.body["kind"] != nil { fields.refuse("kind", "can't be changed") }
         try fields.check()
         let input = try RecordInput(call.body, for: .change, in: collection, handled: Self.handled)
-        if call.actor.id == id {
-            try await reauthentication.check(call.principal(), factor: call.factor, from: call.client)
-        }
+        try await checkProved(call, collection)
         return .data(
             try await accounts.change(id, in: collection, to: input, change, by: call.actor).record(in: collection)
         )
+    }
+
+    /// What changes who is an admin needs a fresh proof: otherwise a stolen session could make itself another admin.
+    private func checkProved(_ call: Call, _ collection: Collection) async throws {
+        guard collection.isAdmins else { return }
+        try await reauthentication.check(call.principal(), factor: call.factor, from: call.client)
     }
 }

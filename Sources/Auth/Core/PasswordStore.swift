@@ -15,10 +15,13 @@ extension Transaction {
         )
     }
 
-    /// Sets or replaces the one password of a user; device secrets and one-time tokens that are outstanding die.
+    /// Sets or replaces the one password of a user; device secrets, one-time tokens that are
+    /// outstanding and a second factor that was never confirmed die.
     func putPassword(_ hash: PasswordHash, of user: UserID, id: Identifier<PasswordHash>, at now: Timestamp) throws {
         try revokeOneTimeTokens(of: user)
-        try removeDevices(of: user)
+        try removeDevices(of: user, at: now)
+        // One that a thief of the former password has set up must not be confirmed later.
+        try execute("DELETE FROM secrets WHERE user_id = \(user) AND type = 'mfa' AND state = 'pending'")
         try execute(
             """
             INSERT INTO secrets (id, user_id, type, hash, created_at) VALUES (\(id), \(user), 'password', \(hash), \(now))

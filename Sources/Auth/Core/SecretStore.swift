@@ -50,9 +50,16 @@ extension Transaction {
         }
     }
 
-    /// Devices are trusted by a password and a second factor: when either changes, they have to show anew.
-    func removeDevices(of user: UserID) throws {
-        try execute("DELETE FROM secrets WHERE user_id = \(user) AND type = 'device'")
+    /// Devices are trusted by a password and a second factor: when either changes, they have to show anew, and the sessions
+    /// that they began end.
+    func removeDevices(of user: UserID, at now: Timestamp) throws {
+        let devices = try all("DELETE FROM secrets WHERE user_id = \(user) AND type = 'device' RETURNING *")
+        for device in try devices.map(UserSecret.init) { try endSessions(begunBy: device, at: now) }
+    }
+
+    func removeAPIKeys(of user: UserID) throws {
+        let keys = try all("DELETE FROM secrets WHERE user_id = \(user) AND type = 'apikey' RETURNING id")
+        for key in keys { announce(Topic.secret(try key.get("id"))) }
     }
 
     func noteSecretUsed(_ id: SecretID, at time: Timestamp) throws {

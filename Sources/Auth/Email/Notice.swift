@@ -11,8 +11,8 @@ enum Notice: Sendable {
     /// The address of an account with a password was confirmed by signing in by mail.
     case confirmedBySignIn(since: Timestamp)
     case secondFactorRemoved
-    /// In place of the password.
     case recoveryCodeUsed
+    case recoveryCodesReplaced
     /// Another way to sign in was added, such as a device or a provider.
     case signInMethodAdded(String)
     /// An admin acts in their place.
@@ -29,6 +29,7 @@ enum Notice: Sendable {
         case .recoveryUsed: "Your account was recovered"
         case .confirmedBySignIn: "Your address is confirmed"
         case .recoveryCodeUsed: "A recovery code was used to sign in"
+        case .recoveryCodesReplaced: "Your recovery codes were replaced"
         case .secondFactorRemoved: "Your second factor was removed"
         case .signInMethodAdded: "A way to sign in was added to your account"
         case .impersonated: "Somebody of our support has looked at your account"
@@ -58,7 +59,9 @@ enum Notice: Sendable {
             who chose that, set a new password by “forgot password”: it signs out everybody else.
             """
         case .recoveryCodeUsed:
-            "It stood for your password and second factor, and is spent. If it was not you, make new codes and change your password."
+            "It is spent. If it was not you, make new codes and change your password."
+        case .recoveryCodesReplaced:
+            "The former ones are dead. If it was not you, change your password, set up the second factor anew, and keep the new codes."
         case .secondFactorRemoved:
             "Signing in asks for no second factor any more. If it was not you, change your password and set it up again."
         case .signInMethodAdded(let method):

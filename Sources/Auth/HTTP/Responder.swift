@@ -84,6 +84,8 @@ struct Responder: HTTPResponder {
             label = route.limit
             trail.route = route
         }
+        // A request that brings a code can be a guess, on whatever route.
+        if request.headers[.xMFACode] != nil { label = .auth }
         let query = try canonical.query()
         try limit(trail.client, as: label, settings)
         let (route, parameters) = try found(match)

@@ -59,7 +59,7 @@ struct RecordRoutes: Sendable {
                 gives: .object([.required("deleted", .flag)])
             ) { call in
                 let id = try call.userID()
-                if call.actor.id == id {
+                if try call.actor.id == id || call.collection().isAdmins {
                     let principal = try call.principal()
                     try await reauthentication.check(principal, factor: call.factor, from: call.client)
                 }
@@ -77,7 +77,7 @@ struct RecordRoutes: Sendable {
         let stored = try await accounts.find(id, in: collection)
         let input = try RecordInput(call.body, for: .change, in: collection)
         let isOwner = call.actor.id == id
-        if isOwner, let email = input.email, email.text != stored.email {
+        if isOwner || collection.isAdmins, let email = input.email, email.text != stored.email {
             try await reauthentication.check(call.principal(), factor: call.factor, from: call.client)
         }
         let user = try await accounts.change(id, in: collection, to: input, confirmingEmail: isOwner, by: call.actor)

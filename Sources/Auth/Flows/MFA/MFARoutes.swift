@@ -126,7 +126,7 @@ struct MFARoutes: Sendable {
             "Remove a user's second factor",
             gives: .object([.required("disabled", .flag)])
         ) { call in
-            if call.actor.id?.rawValue == call.parameter("id") {
+            if try call.collection().isAdmins {
                 try await reauthentication.check(call.principal(), factor: call.factor, from: call.client)
             }
             try await factors.reset(call.userID(), in: call.collection(), by: call.actor)

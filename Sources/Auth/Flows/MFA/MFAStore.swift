@@ -5,6 +5,7 @@ struct StoredTOTP: Sendable {
     /// Sealed at ``place(_:)``.
     let sealed: String
     let isActive: Bool
+    let createdAt: Timestamp
 
     static func place(_ user: UserID) -> String { "totp:\(user)" }
 }
@@ -17,8 +18,12 @@ struct StoredRecoveryCode: Sendable {
 
 extension Transaction {
     func totp(of user: UserID) throws -> StoredTOTP? {
-        try one("SELECT sealed, state FROM secrets WHERE user_id = \(user) AND type = 'mfa'").map { row in
-            StoredTOTP(sealed: try row.get("sealed"), isActive: try row.get("state", as: String.self) == "active")
+        try one("SELECT * FROM secrets WHERE user_id = \(user) AND type = 'mfa'").map { row in
+            StoredTOTP(
+                sealed: try row.get("sealed"),
+                isActive: try row.get("state", as: String.self) == "active",
+                createdAt: try row.get("created_at")
+            )
         }
     }
 
@@ -51,7 +56,7 @@ extension Transaction {
     /// Device secrets die with the change.
     func putMFA(_ isEnabled: Bool, of user: UserID, at now: Timestamp) throws {
         announce(Topic.user(user))
-        try removeDevices(of: user)
+        try removeDevices(of: user, at: now)
         try execute("UPDATE users SET mfa_enabled = \(isEnabled), updated_at = \(now) WHERE id = \(user)")
     }
 

@@ -5,6 +5,9 @@ struct SecondFactors: Sendable {
     let services: Services
     let sessions: Sessions
 
+    /// A key that was not confirmed by then is dead.
+    static let pendingSeconds: Int64 = 3600
+
     /// What an authenticator needs.
     struct SetUp: Sendable {
         let id: SecretID
@@ -34,30 +37,36 @@ struct SecondFactors: Sendable {
         return SetUp(id: id, secret: totp.secret, url: Secret(url), picture: Secret(picture))
     }
 
-    /// Turns the second factor on by its first code, and gives the recovery codes, this once.
+    /// Turns the second factor on by its first code, and gives the recovery codes, this once; the user's other sessions end,
+    /// since they were begun without it.
     ///
     /// Throws `mfa_not_set_up`, `mfa_enabled`, `invalid_credentials` for a wrong code, `locked_out`, `session_required`.
     func confirm(_ code: OneTimeCode, by principal: Principal, from client: Client) async throws -> [RecoveryCode] {
         let session = try principal.signedInSession()
         let user = principal.user
         let stored = try await services.db.read { tx in try tx.totp(of: user.id) }
-        guard let stored else { throw AuthError(.mfaNotSetUp) }
-        guard !stored.isActive else { throw AuthError(.mfaEnabled) }
-        let lockout = lockout(user, from: client)
-        try await lockout.check()
         let now = services.clock.now()
+        guard let stored, stored.isActive || now.seconds(since: stored.createdAt) < Self.pendingSeconds else {
+            throw AuthError(.mfaNotSetUp)
+        }
+        guard !stored.isActive else { throw AuthError(.mfaEnabled) }
+        let lockout = lockout(user, from: client, by: principal.actor(from: client))
+        try await lockout.check()
         guard let step = try totp(stored, of: user.id).step(of: code, at: now) else {
             try await lockout.countFailure(of: user.id)
             throw AuthError(.invalidCredentials, Self.wrongCode)
         }
         let codes = try await newRecoveryCodes(of: user.id)
         let outbox = try await services.outboxIfOn()
+        let settings = try await services.settings()
         let methods = session.methods.adding(.oneTimeCode, isSecond: true)
         try await services.write(as: principal.actor(from: client)) { [services] tx in
+            try lockout.check(in: tx, settings)
             guard try tx.acceptStep(step, of: user.id, with: stored, at: now) else { throw AuthError(.mfaNotSetUp) }
             try tx.putMFA(true, of: user.id, at: now)
             try tx.replaceRecoveryCodes(codes.map { ($0.stored, $0.bucket) }, of: user.id, at: now)
             try tx.strengthenSession(session.id, to: methods, at: now)
+            try tx.endSessions(of: user.id, except: session.id, because: .revoked, at: now)
             try tx.audit(.mfaEnabled, by: principal.actor(from: client), on: user.id, services)
             let notice = Notice.signInMethodAdded("an authenticator app, asked for after the password")
             try outbox?.notify(user, of: notice, in: principal.collection, from: client, tx)
@@ -67,37 +76,45 @@ struct SecondFactors: Sendable {
 
     /// Turns the second factor off, recovery codes and all.
     ///
-    /// Throws `mfa_not_set_up`, `invalid_credentials` for a wrong code, `locked_out`.
+    /// Throws `mfa_not_set_up`, `invalid_credentials` for a wrong code, `locked_out`, `session_required`.
     func disable(_ factor: Factor, by principal: Principal, from client: Client) async throws {
         let user = principal.user
         let now = services.clock.now()
         let outbox = try await services.outboxIfOn()
         try await prove(factor, by: principal, from: client) { [services] tx in
             _ = try tx.removeMFA(of: user.id, at: now)
-            try tx.audit(.mfaDisabled, by: principal.actor(from: client), on: user.id, services)
+            let details: JSON = ["method": .string(factor.method.rawValue)]
+            try tx.audit(.mfaDisabled, by: principal.actor(from: client), on: user.id, details: details, services)
             try outbox?.notify(user, of: .secondFactorRemoved, in: principal.collection, from: client, tx)
         }
     }
 
-    /// New recovery codes, this once; the former ones die.
+    /// New recovery codes, this once; the former ones die, and the owner is told.
     ///
     /// Without a factor the session must be fresh (``Principal/isFresh(at:)``). Throws `mfa_not_set_up`,
-    /// `validation_failed`, `invalid_credentials` for a wrong code, `locked_out`.
+    /// `validation_failed`, `invalid_credentials` for a wrong code, `locked_out`, `session_required`.
     func regenerateCodes(_ factor: Factor?, by principal: Principal, from client: Client) async throws -> [RecoveryCode]
     {
         let user = principal.user
+        _ = try principal.signedInSession()
         guard user.isMFAEnabled else { throw AuthError(.mfaNotSetUp) }
         let now = services.clock.now()
-        guard factor != nil || principal.isFresh(at: now) else { throw AuthError.validation(["code": "is required"]) }
-        let codes = try await newRecoveryCodes(of: user.id)
-        let change: @Sendable (Transaction) throws -> Void = { [services] tx in
-            try tx.replaceRecoveryCodes(codes.map { ($0.stored, $0.bucket) }, of: user.id, at: now)
-            try tx.audit(.recoveryCodesRegenerated, by: principal.actor(from: client), on: user.id, services)
-        }
         if let factor {
-            try await prove(factor, by: principal, from: client, change)
-        } else {
-            try await services.write(as: principal.actor(from: client), change)
+            // First, since ten hashes are much work for somebody who guesses.
+            try await prove(factor, by: principal, from: client) { _ in }
+        } else if !principal.isFresh(at: now) {
+            throw AuthError.validation(["code": "is required"])
+        }
+        let codes = try await newRecoveryCodes(of: user.id)
+        let outbox = try await services.outboxIfOn()
+        let details: JSON = ["method": .optional(factor?.method.rawValue)]
+        try await services.write(as: principal.actor(from: client)) { [services] tx in
+            // It may have been disabled while the codes were hashed.
+            guard try tx.totp(of: user.id)?.isActive == true else { throw AuthError(.mfaNotSetUp) }
+            try tx.replaceRecoveryCodes(codes.map { ($0.stored, $0.bucket) }, of: user.id, at: now)
+            let actor = principal.actor(from: client)
+            try tx.audit(.recoveryCodesRegenerated, by: actor, on: user.id, details: details, services)
+            try outbox?.notify(user, of: .recoveryCodesReplaced, in: principal.collection, from: client, tx)
         }
         return codes.map(\.code)
     }
@@ -134,8 +151,12 @@ struct SecondFactors: Sendable {
             let first = FirstFactor(holder.grant.payload)
         else { throw AuthError(.invalidOneTimeToken) }
         let user = holder.user
-        let attempt = try await attempt(factor, of: user.id)
         let now = services.clock.now()
+        guard first.wish.notValidAfter.map({ $0 > now }) != false else { throw AuthError(.invalidOneTimeToken) }
+        let lockout = lockout(user, from: client)
+        try await lockout.check()
+        let attempt = try await attempt(factor, of: user.id)
+        let outbox = try await services.outboxIfOn()
         let methods = first.methods.adding(factor.method, isSecond: true)
         let proof = Proof(subject: user.id, methods: methods, at: now) { tx in
             guard try tx.liveOneTimeToken(ticket, for: [.secondFactor], at: now) != nil else {
@@ -145,13 +166,16 @@ struct SecondFactors: Sendable {
                 try tx.countMiss(ticket)
                 return false
             }
+            if factor.method == .recoveryCode {
+                try outbox?.notify(user, of: .recoveryCodeUsed, in: collection, from: client, tx)
+            }
             return try tx.redeemOneTimeToken(ticket, for: [.secondFactor], at: now) != nil
         }
         do {
             return try await sessions.begin(
                 proof,
                 in: collection,
-                lockout: lockout(user, from: client),
+                lockout: lockout,
                 from: client,
                 as: first.wish
             )
@@ -176,11 +200,16 @@ struct SecondFactors: Sendable {
 
     private static let wrongCode = "The code is wrong, or was used before."
 
-    /// Spends the caller's factor; a wrong one is counted like a wrong password.
+    /// Spends the caller's factor, and runs `change` with it; a wrong one is counted like a wrong password.
     ///
     /// Throws `mfa_not_set_up`, `invalid_credentials`, `locked_out`.
-    func spend(_ factor: Factor, by principal: Principal, from client: Client) async throws {
-        try await prove(factor, by: principal, from: client) { _ in }
+    func spend(
+        _ factor: Factor,
+        by principal: Principal,
+        from client: Client,
+        _ change: @escaping @Sendable (Transaction) throws -> Void
+    ) async throws {
+        try await prove(factor, by: principal, from: client, change)
     }
 
     /// The recovery code of somebody, in place of a password; nil where the setting or the text doesn't allow for it.
@@ -198,7 +227,7 @@ struct SecondFactors: Sendable {
         let attempt = try await attempt(.recoveryCode(code), of: id)
         let outbox = try await services.outboxIfOn()
         return Proof(subject: id, methods: [.recoveryCode], at: now) { tx in
-            guard try attempt(tx) else { return false }
+            guard try attempt(tx), try tx.totp(of: id)?.isActive == true else { return false }
             if let user { try outbox?.notify(user, of: .recoveryCodeUsed, in: collection, from: client, tx) }
             return true
         }
@@ -206,13 +235,18 @@ struct SecondFactors: Sendable {
 
     /// Removes the second factor of somebody who got back in by mail, if no recovery code is left (seed 003), unless the
     /// setting `auth.recovery.clears_mfa` forbids it.
+    ///
+    /// Tells whether it has.
     func clearIfSpent(of user: User, by actor: Actor, _ settings: Settings, at now: Timestamp, _ tx: Transaction) throws
+        -> Bool
     {
-        guard user.isMFAEnabled, settings.text("auth.recovery.clears_mfa") == "when_codes_spent",
-            try tx.countRecoveryCodes(of: user.id).unused == 0
-        else { return }
+        guard user.isMFAEnabled, settings.text("auth.recovery.clears_mfa") == "when_codes_spent" else { return false }
+        let codes = try tx.countRecoveryCodes(of: user.id)
+        // Spent, not removed.
+        guard codes.total > 0, codes.unused == 0 else { return false }
         _ = try tx.removeMFA(of: user.id, at: now)
         try tx.audit(.mfaReset, by: actor, on: user.id, services)
+        return true
     }
 
     /// Spends a factor and runs `change` with it, in one transaction; a wrong one is counted like a wrong password.
@@ -223,8 +257,11 @@ struct SecondFactors: Sendable {
         _ change: @escaping @Sendable (Transaction) throws -> Void
     ) async throws {
         let user = principal.user
+        _ = try principal.signedInSession()
         guard user.isMFAEnabled else { throw AuthError(.mfaNotSetUp) }
-        let lockout = lockout(user, from: client)
+        let lockout = lockout(user, from: client, by: principal.actor(from: client))
+        // Before anything is hashed.
+        try await lockout.check()
         let attempt = try await attempt(factor, of: user.id)
         let settings = try await services.settings()
         let isRight = try await services.write(as: principal.actor(from: client)) { tx in
@@ -289,9 +326,9 @@ struct SecondFactors: Sendable {
         return codes
     }
 
-    private func lockout(_ user: User, from client: Client) -> Lockout {
+    private func lockout(_ user: User, from client: Client, by actor: Actor? = nil) -> Lockout {
         let account = Lockout.Account(user: user.id, name: nil, collection: user.collectionID)
-        return Lockout(services: services, account: account, client: client)
+        return Lockout(services: services, account: account, client: client, actor: actor)
     }
 
     private func issuer() async throws -> String {

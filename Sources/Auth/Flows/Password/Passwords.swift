@@ -36,7 +36,8 @@ struct Passwords: Sendable {
         )
         try await lockout.check()
         let isRight = try await verify(password, against: hash)
-        if let factor, user?.isMFAEnabled != false {
+        // One way and one answer for everybody but who needs no factor and has the right password.
+        if let factor, !isRight || user?.isMFAEnabled != false {
             let first = isRight ? hash : nil
             let proof = try await bothFactors(of: user?.id, first, factor)
             return try await beginWithBoth(proof, in: collection, lockout: lockout, from: client, as: wish)
@@ -101,7 +102,9 @@ struct Passwords: Sendable {
         let id = Identifier<PasswordHash>(at: now, random: services.random)
         // A device was trusted by the former password.
         let methods = session.methods.filter { $0 != .device }.adding(.password, isSecond: false)
-        let proof = proof(of: user.id, by: methods, with: hashed)
+        // The second factor was not shown now: with it, the new session is no fresher than the former one.
+        let provedAt = user.isMFAEnabled && methods.contains(.multiFactor) ? session.provedAt : now
+        let proof = proof(of: user.id, by: methods, with: hashed, at: provedAt)
         let outbox = try await services.outboxIfOn()
         return try await sessions.begin(
             proof,
@@ -137,12 +140,15 @@ struct Passwords: Sendable {
         let user = principal.user
         let hash = try await services.db.read { tx in try tx.passwordHash(of: user.id) }
         let account = Lockout.Account(user: user.id, name: nil, collection: user.collectionID)
-        let lockout = Lockout(services: services, account: account, client: client)
+        let actor = principal.actor(from: client)
+        let lockout = Lockout(services: services, account: account, client: client, actor: actor)
         try await lockout.check()
         guard try await verify(password, against: hash) else {
             try await lockout.countFailure(of: user.id)
             throw AuthError(.invalidCredentials, refusal)
         }
+        // Of guesses in parallel, a right one behind too many wrong ones must not be told from them.
+        try await lockout.check()
         return (hash, lockout)
     }
 
@@ -166,8 +172,13 @@ struct Passwords: Sendable {
     }
 
     /// Holds as long as the user's password is the one that was verified.
-    private func proof(of user: UserID, by methods: [Proof.Method], with hash: PasswordHash) -> Proof {
-        Proof(subject: user, methods: methods, at: services.clock.now()) { tx in
+    private func proof(
+        of user: UserID,
+        by methods: [Proof.Method],
+        with hash: PasswordHash,
+        at time: Timestamp? = nil
+    ) -> Proof {
+        Proof(subject: user, methods: methods, at: time ?? services.clock.now()) { tx in
             try tx.passwordHash(of: user)?.rawValue == hash.rawValue
         }
     }

@@ -26,7 +26,8 @@ struct PasswordReset: Sendable {
     ///
     /// A recovery removes the second factor too, if no recovery code is left.
     ///
-    /// Whoever holds the token reads the account's mail, so the email counts as verified and a lock ends. Throws
+    /// Whoever holds the token reads the account's mail, so the email counts as verified, and a lock ends where no second
+    /// factor is guessed against it. Where the email was not verified before, API keys go: they may be a squatter's. Throws
     /// `invalid_one_time_token`, and `validation_failed` for a password that the policy refuses; the token stays good
     /// then.
     func confirm(_ token: String, _ password: Secret<String>, in collection: Collection, from client: Client)
@@ -52,9 +53,16 @@ struct PasswordReset: Sendable {
             try tx.endSessions(of: user.id, because: .passwordChanged, at: now)
             if let email = user.email { try tx.verifyEmail(email, of: user.id, at: now) }
             let account = Lockout.Account(user: user.id, name: nil, collection: collection.id)
-            try Lockout(services: services, account: account, client: client).forget(in: tx)
+            // Codes are guessed against the same lock: who reads the mail must not get more guesses by it.
+            if !user.isMFAEnabled {
+                try Lockout(services: services, account: account, client: client).forget(in: tx)
+            }
             let actor = Actor(id: nil, client: client)
-            if isRecovery { try factors.clearIfSpent(of: user, by: actor, settings, at: now, tx) }
+            // Whoever made the account may not be who reads its mail.
+            if !user.isEmailVerified { try tx.removeAPIKeys(of: user.id) }
+            if isRecovery, try factors.clearIfSpent(of: user, by: actor, settings, at: now, tx) {
+                try outbox?.notify(user, of: .secondFactorRemoved, in: collection, from: client, tx)
+            }
             try tx.audit(isRecovery ? .accountRecovered : .passwordReset, by: actor, on: user.id, services)
             let notice: Notice = isRecovery ? .recoveryUsed : .passwordChanged
             try outbox?.notify(user, of: notice, in: collection, from: client, tx)

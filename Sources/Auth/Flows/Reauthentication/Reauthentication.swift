@@ -19,7 +19,9 @@ struct Reauthentication: Sendable {
         }
         if principal.isFresh(at: services.clock.now()) { return }
         if let factor, principal.user.isMFAEnabled {
-            return try await factors.spend(factor, by: principal, from: client)
+            return try await factors.spend(factor, by: principal, from: client) { [self] tx in
+                try audit([factor.method], of: principal, from: client, tx)
+            }
         }
         throw AuthError(
             .reauthenticationRequired,
@@ -49,25 +51,37 @@ struct Reauthentication: Sendable {
     ///
     /// Throws `mfa_not_set_up`, `invalid_credentials`, `locked_out`, `session_required`.
     func renew(_ principal: Principal, by factor: SecondFactors.Factor, from client: Client) async throws {
-        _ = try principal.signedInSession()
-        try await factors.spend(factor, by: principal, from: client)
-        try await strengthen(principal, by: factor.method, from: client)
+        let change = try strengthening(principal, by: factor.method, from: client)
+        try await factors.spend(factor, by: principal, from: client, change)
     }
 
     private func strengthen(_ principal: Principal, by method: Proof.Method, from client: Client) async throws {
+        let change = try strengthening(principal, by: method, from: client)
+        try await services.write(as: principal.actor(from: client), change)
+    }
+
+    private func strengthening(_ principal: Principal, by method: Proof.Method, from client: Client) throws
+        -> @Sendable (Transaction) throws -> Void
+    {
         let now = services.clock.now()
         let session = try principal.signedInSession()
         let methods = session.methods.adding(method, isSecond: principal.user.isMFAEnabled)
-        try await services.write(as: principal.actor(from: client)) { [services] tx in
+        return { [self] tx in
             try tx.strengthenSession(session.id, to: methods, at: now)
-            let details: JSON = ["methods": .array(methods.map { .string($0.rawValue) })]
-            try tx.audit(
-                .reauthenticated,
-                by: principal.actor(from: client),
-                on: principal.user.id,
-                details: details,
-                services
-            )
+            try audit(methods, of: principal, from: client, tx)
         }
+    }
+
+    private func audit(_ methods: [Proof.Method], of principal: Principal, from client: Client, _ tx: Transaction)
+        throws
+    {
+        let details: JSON = ["methods": .array(methods.map { .string($0.rawValue) })]
+        try tx.audit(
+            .reauthenticated,
+            by: principal.actor(from: client),
+            on: principal.user.id,
+            details: details,
+            services
+        )
     }
 }

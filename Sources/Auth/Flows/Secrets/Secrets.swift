@@ -142,6 +142,7 @@ struct Secrets: Sendable {
 
     /// Replaces another's password, as an admin.
     func replacePassword(by new: Secret<String>, of subject: Subject) async throws -> UserSecret {
+        try await checkProved(subject)
         _ = try await accounts.change(
             subject.user.id,
             in: subject.collection,
@@ -172,6 +173,7 @@ struct Secrets: Sendable {
                 throw AuthError(.sessionRequired)
             }
         }
+        if secret.type == .backup { try await checkProved(subject) }
         if secret.type == .mfa && !secret.isPending {
             try await checkProved(subject)
             return try await factors.reset(subject.user.id, in: subject.collection, by: subject.actor)
@@ -189,10 +191,10 @@ struct Secrets: Sendable {
 
     // MARK: Rules
 
-    /// A credential that is added to one's own account, or a factor that is removed, needs a fresh proof; an admin's hand
-    /// on others' accounts does not.
+    /// A credential that is added to one's own account or to an admin's, or a factor that is removed, needs a fresh proof; an
+    /// admin's hand on users' accounts does not.
     private func checkProved(_ subject: Subject) async throws {
-        guard subject.isSelf else { return }
+        guard subject.isSelf || subject.collection.isAdmins else { return }
         try await reauthentication.check(subject.principal, factor: subject.factor, from: subject.client)
     }
 

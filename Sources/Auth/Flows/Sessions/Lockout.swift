@@ -14,6 +14,8 @@ struct Lockout: Sendable {
     let services: Services
     let account: Account
     let client: Client
+    /// Who fails, where that is somebody signed in.
+    var actor: Actor?
 
     /// What is locked: the user, or the name that nobody has.
     struct Account: Sendable {
@@ -51,7 +53,7 @@ struct Lockout: Sendable {
 
     func countFailure(of user: UserID?, details: JSON, in tx: Transaction, _ settings: Settings) throws {
         let now = services.clock.now()
-        let actor = Actor(id: nil, client: client)
+        let actor = self.actor ?? Actor(id: nil, client: client)
         try tx.audit(.signInFailed, by: actor, on: user, outcome: .failure, details: details, services)
         guard let limits = Limits(settings) else { return }
         for (key, max) in [(account.key, limits.failuresMax), (addressKey, limits.failuresMax * Self.addressFactor)] {

@@ -353,4 +353,129 @@ import Testing
         #expect(try await logIn(TestServer.password, ["code": "123456"], "eve@example.org").data()["token"] != nil)
         #expect(try await logIn(TestServer.password, ["code": "1", "recovery_code": "2"]).status == 422)
     }
+
+    // What a hostile review has found.
+
+    @Test(arguments: Engine.available)
+    func `a changed password makes the second factor no fresher`(_ engine: Engine) async throws {
+        let server = try await TestServer(engine)
+        let ada = try await enrolled(on: server)
+        server.clock.advance(seconds: 600)
+        #expect(try await server.post(Self.regenerate, [:], token: ada.token).status == 422)
+        let change: JSON = ["current_password": .string(TestServer.password), "password": "another good one"]
+        let changed = try await server.post("/api/auth/users/change-password", change, token: ada.token).data()
+        #expect(try await server.post(Self.regenerate, [:], token: changed["token"]?.text).status == 422)
+        #expect(try await server.post(Self.setUp, token: changed["token"]?.text).code == "reauthentication_required")
+    }
+
+    @Test(arguments: Engine.available)
+    func `recovery codes are not removed by a session that is not fresh, and removed ones are not spent`(
+        _ engine: Engine
+    )
+        async throws
+    {
+        let server = try await TestServer(engine)
+        let ada = try await enrolled(on: server)
+        func codes() async throws -> [String] {
+            let list = try await server.get("/api/users/me/secrets", token: ada.token).data()
+            guard case .array(let secrets) = list else { return [] }
+            return secrets.filter { $0["type"] == "backup" }.compactMap { $0["id"]?.text }
+        }
+        let first = try await codes()[0]
+        server.clock.advance(seconds: 600)
+        let refused = try await server.send(.delete, "/api/users/me/secrets/\(first)", token: ada.token)
+        #expect((refused.status, refused.code) == (401, "reauthentication_required"))
+        _ = try await server.post("/api/auth/reauthenticate", code(ada.totp, on: server), token: ada.token).data()
+        for id in try await codes() {
+            _ = try await server.send(.delete, "/api/users/me/secrets/\(id)", token: ada.token).data()
+        }
+        _ = try await server.post("/api/users/ada@example.org/recover").data()
+        let token = try await server.token(to: "ada@example.org", .recover)
+        let body: JSON = ["token": .string(token), "password": .string(TestServer.password)]
+        _ = try await server.post("/api/auth/users/confirm-password-reset", body).data()
+        #expect(try await server.post(Self.login, Self.credentials).data()["mfa_required"] == true)
+    }
+
+    @Test(arguments: Engine.available)
+    func `new recovery codes, and each that is used, are told to the owner`(_ engine: Engine) async throws {
+        let server = try await TestServer(engine)
+        let ada = try await enrolled(on: server)
+        let before = try await server.mails().count
+        let new = try await server.post(Self.regenerate, [:], token: ada.token).data()
+        #expect(try await server.mails().count == before + 1)
+        guard case .array(let codes)? = new["codes"] else { throw Reply.Unexpected(description: "no codes") }
+        _ = try await server.post(Self.finish, with(try await ticket(server), ["recovery_code": codes[0]])).data()
+        #expect(try await server.mails().count == before + 2)
+    }
+
+    @Test(arguments: Engine.available)
+    func `a login with a code tells nobody which accounts have a second factor`(_ engine: Engine) async throws {
+        let server = try await TestServer(engine)
+        _ = try await enrolled(on: server)
+        try await server.signUp("eve@example.org")
+        for factor: JSON in [["code": "123456"], ["recovery_code": "abcdefgh"]] {
+            var answers: Set<String> = []
+            for name in ["ada@example.org", "eve@example.org", "nobody@example.org"] {
+                guard case .object(let members) = factor else { return }
+                let body: JSON = ["email": .string(name), "password": "wrong wrong"]
+                let refused = try await server.post(Self.login, body.merging(members))
+                answers.insert("\(refused.status) \(refused.code ?? "") \(refused.error ?? "")")
+            }
+            #expect(answers.count == 1, "\(answers)")
+        }
+        let body: JSON = ["email": "eve@example.org", "password": .string(TestServer.password), "code": "123456"]
+        #expect(try await server.post(Self.login, body).data()["token"] != nil)
+    }
+
+    @Test(arguments: Engine.available)
+    func `an API key neither disables a second factor nor makes recovery codes`(_ engine: Engine) async throws {
+        let server = try await TestServer(engine)
+        let ada = try await enrolled(on: server)
+        let made = try await server.post("/api/users/me/secrets", ["type": "apikey"], token: ada.token).data()
+        for path in [Self.disable, Self.regenerate] {
+            let refused = try await server.post(path, code(ada.totp, on: server), token: made["secret"]?.text)
+            #expect((refused.status, refused.code) == (403, "session_required"))
+        }
+    }
+
+    @Test(arguments: Engine.available)
+    func `turning it on ends the sessions that were begun without it`(_ engine: Engine) async throws {
+        let server = try await TestServer(engine)
+        let other = try await server.signedUp("ada@example.org")
+        let token = try await server.signIn("ada@example.org")
+        let setUp = try await server.post(Self.setUp, token: token).data()
+        let totp = try #require(TOTP(secret: setUp["secret"]?.text ?? ""))
+        _ = try await server.post(Self.confirm, code(totp, on: server), token: token).data()
+        #expect(try await server.get("/api/auth/me", token: other).details?["reason"] == "revoked")
+        #expect(try await server.get("/api/auth/me", token: token).status == 200)
+    }
+
+    @Test(arguments: Engine.available)
+    func `a key that waits to be confirmed dies with the password, and after an hour`(_ engine: Engine) async throws {
+        let server = try await TestServer(engine)
+        var token = try await server.signedUp("ada@example.org")
+        let first = try await server.post(Self.setUp, token: token).data()
+        let change: JSON = ["current_password": .string(TestServer.password), "password": .string(TestServer.password)]
+        token =
+            try await server.post("/api/auth/users/change-password", change, token: token).data()["token"]?.text ?? ""
+        let totp = try #require(TOTP(secret: first["secret"]?.text ?? ""))
+        #expect(try await server.post(Self.confirm, code(totp, on: server), token: token).code == "mfa_not_set_up")
+        let second = try #require(
+            TOTP(secret: try await server.post(Self.setUp, token: token).data()["secret"]?.text ?? "")
+        )
+        server.clock.advance(seconds: 3600)
+        #expect(try await server.post(Self.confirm, code(second, on: server), token: token).code == "mfa_not_set_up")
+    }
+
+    @Test(arguments: Engine.available)
+    func `who reads the mail gets no more guesses at codes`(_ engine: Engine) async throws {
+        let server = try await TestServer(engine)
+        let ada = try await enrolled(on: server)
+        for _ in 0..<10 { _ = try await server.post(Self.disable, ["code": "000000"], token: ada.token) }
+        _ = try await server.post("/api/auth/users/request-password-reset", ["email": "ada@example.org"]).data()
+        let token = try await server.token(to: "ada@example.org", .reset)
+        let body: JSON = ["token": .string(token), "password": .string(TestServer.password)]
+        _ = try await server.post("/api/auth/users/confirm-password-reset", body).data()
+        #expect(try await server.post(Self.login, Self.credentials).code == "locked_out")
+    }
 }

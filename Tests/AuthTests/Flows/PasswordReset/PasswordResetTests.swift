@@ -138,4 +138,26 @@ import Testing
         _ = try await server.post(Self.request, ["email": "ada@example.org"]).data()
         #expect(try await server.mails().filter { $0 == "reset ada@example.org" }.count == Outbox.floodMax + 1)
     }
+
+    @Test(arguments: Engine.available)
+    func `who gets an account that was registered in their name is rid of the squatter's API keys`(_ engine: Engine)
+        async throws
+    {
+        let server = try await TestServer(engine)
+        let squatter = try await server.signedUp("ada@example.org")
+        let made = try await server.post("/api/users/me/secrets", ["type": "apikey"], token: squatter).data()
+        func reset() async throws {
+            server.clock.advance(seconds: 1)
+            _ = try await server.post("/api/auth/users/request-password-reset", ["email": "ada@example.org"]).data()
+            let token = try await server.token(to: "ada@example.org", .reset)
+            let body: JSON = ["token": .string(token), "password": .string(TestServer.password)]
+            _ = try await server.post("/api/auth/users/confirm-password-reset", body).data()
+        }
+        try await reset()
+        #expect(try await server.get("/api/auth/me", token: made["secret"]?.text).code == "invalid_token")
+        let owner = try await server.signIn("ada@example.org")
+        let own = try await server.post("/api/users/me/secrets", ["type": "apikey"], token: owner).data()
+        try await reset()
+        #expect(try await server.get("/api/auth/me", token: own["secret"]?.text).status == 200)
+    }
 }

@@ -98,6 +98,8 @@ import Testing
         let attempts: [(HTTPRequest.Method, String, JSON?)] = [
             (.patch, "/api/admin/admins/\(id)", new), (.patch, "/api/admin/users/_admins/\(id)", new),
             (.post, "/api/admin/users/_admins/\(id)/disable-mfa", nil),
+            (.post, "/api/admin/admins", ["email": "eve@example.org", "password": "another good one"]),
+            (.delete, "/api/admin/admins/\(id)", nil),
         ]
         for (method, path, body) in attempts {
             let refused = try await server.send(method, path, body, token: admin)
