@@ -30,10 +30,18 @@ def with_code(server: Server, email: str, secret: str, steps: int = 0) -> Any:
     return server.call("POST", "/api/auth/users/login/mfa", body).data
 
 
+def mailed(server: Server, email: str, template: str) -> str:
+    """The token of the newest such mail."""
+    path = f"/api/admin/inbox/wait?to={email}&template={template}"
+    return server.call("GET", path, token=server.admin).data["token"]
+
+
 def test_the_story_of_a_user_and_their_secrets(launch: Launch) -> None:
     server = launch().admin_setup()
     email = fresh_email()
     user = server.register(email)["id"]
+    verify = {"token": mailed(server, email, "verify")}
+    server.call("POST", "/api/auth/users/verify-email", verify).accepted()
     token = log_in(server, email).data["token"]
 
     # Who wants to authenticate by a password has exactly one secret of type password.
@@ -92,9 +100,7 @@ def test_the_story_of_a_user_and_their_secrets(launch: Launch) -> None:
 
     # All are used: the account is recovered by mail, with a new password and without the second factor.
     assert server.call("GET", f"/api/users/{email}/recover").data == {"sent": True}
-    wait = f"/api/admin/inbox/wait?to={email}&template=recover"
-    mailed = server.call("GET", wait, token=server.admin).data["token"]
-    body = {"token": mailed, "password": NEW_PASSWORD}
+    body = {"token": mailed(server, email, "recover"), "password": NEW_PASSWORD}
     server.call("POST", "/api/auth/users/confirm-password-reset", body).accepted()
     log_in(server, email).refused(401)
     recovered = log_in(server, email, NEW_PASSWORD).data["token"]
