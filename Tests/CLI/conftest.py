@@ -13,6 +13,7 @@ import json
 import os
 import re
 import socket
+import sqlite3
 import subprocess
 import time
 import uuid
@@ -215,7 +216,15 @@ class Server:
         """Runs a command on this server's data directory, which must succeed, and returns what it printed."""
         done = run_command(*arguments, "--data-dir", str(self.data_dir), environment=self.environment)
         assert done.returncode == 0, f"{arguments}: exit {done.returncode}: {done.stderr or done.stdout}"
+        self.secrets.note_command(arguments, done.stdout)
         return done.stdout
+
+    def query(self, text: str) -> list[tuple[Any, ...]]:
+        """The rows of a statement on this server's database, beside the running server."""
+        if self.database:
+            return self.database.query(text)
+        with contextlib.closing(sqlite3.connect(self.data_dir / "latchkey.db", isolation_level=None)) as database:
+            return database.execute(text).fetchall()
 
     def check_leaks(self) -> None:
         """No secret that went to this server or came from it lies in its files, its database or its logs."""

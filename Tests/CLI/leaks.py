@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterable, Iterator
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +19,8 @@ SECRET_MEMBERS = {
 LENGTH_MIN = 8
 # What a refused request held may be any text, such as a word of the schema.
 REFUSED_LENGTH_MIN = 20
-# Alike ones are stored alike: a storm of logins need not be looked for token by token.
-KIND_COUNT_MAX = 40
+# No test has so many on one server: it bounds the search after a storm of logins.
+KIND_COUNT_MAX = 1_000
 
 
 class Secrets:
@@ -43,6 +45,17 @@ class Secrets:
             is_long = len(value) >= (LENGTH_MIN if is_accepted else REFUSED_LENGTH_MIN)
             if name in SECRET_MEMBERS and is_long and value not in open_values:
                 self.note(name, value)
+
+    def note_command(self, arguments: Sequence[str], printed: str) -> None:
+        """Passwords and secret settings that a command was given, and the keys it printed."""
+        for option, value in pairwise(arguments):
+            if option == "--password":
+                self.note("password", value)
+        for name, is_set, value in (argument.partition("=") for argument in arguments):
+            if is_set and name in SECRET_MEMBERS:
+                self.note(name, value)
+        for key in re.findall(r"\blk_key_[\w-]+", printed):
+            self.note("api_key", key)
 
     def found_in(self, content: bytes, exempt: Iterable[str] = ()) -> set[str]:
         """The kinds of those that lie in `content`: as they are, in base64, or in hexadecimal, as PostgreSQL shows bytes."""

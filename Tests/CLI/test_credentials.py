@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import time
+import uuid
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
@@ -63,6 +64,7 @@ def mutations(text: str) -> dict[str, str]:
         "in lower case": text.lower(),
         "in the other cases": text.swapcase(),
         "with a dot": text + ".",
+        "with a space inside": f"{text[:20]} {text[20:]}",
         "as an access token": "lk_at_" + text.removeprefix("lk_key_").removeprefix("lk_at_"),
         "as a key": "lk_key_" + text.removeprefix("lk_key_").removeprefix("lk_at_"),
         "quoted": f'"{text}"',
@@ -169,6 +171,14 @@ def test_members_of_a_wrong_type_are_no_error_of_the_server(server: Server, memb
             reply = server.call("POST", SECRETS, {"type": kind, member: value}, token)
             assert reply.status in (200, 400, 409, 422), (kind, member, value, reply.body[:300])
     for value in HOSTILE:
+        for body in (
+            {"current_password": value, "password": "an even better one"},
+            {"current_password": PASSWORD, "password": value},
+        ):
+            reply = server.call("PUT", f"{SECRETS}/password", body, token)
+            assert reply.status in (400, 401, 422), (body, reply.body[:300])
+        reply = server.call("PUT", f"{SECRETS}/{uuid.uuid4()}/enroll", {"code": value}, token)
+        assert reply.status in (400, 404, 422), (value, reply.body[:300])
         for body in ({"identity": value, "secret": random_secret()}, {"identity": "ada", "secret": value}):
             reply = server.call("POST", "/api/auth/users/login/device", body)
             assert reply.status in (400, 401, 422), (body, reply.body[:300])
@@ -188,3 +198,134 @@ def test_device_login_tells_nobody_who_has_an_account(server: Server) -> None:
         for reply in [server.call("POST", "/api/auth/users/login/device", {"identity": identity, "secret": secret})]
     }
     assert answers == {(401, "The name or the secret is wrong.", "invalid_credentials")}
+
+
+# What a key is let do, and when it stops
+
+
+def test_an_admins_key_is_an_admin_unless_it_is_narrowed(server: Server) -> None:
+    token = server.admin_login()["token"]
+    whole, narrowed = api_key(server, token), api_key(server, token, scopes=["users:read"])
+    assert (whole["scopes"], narrowed["scopes"]) == (None, ["users:read"])
+    for path in ("/api/admin/settings", "/api/admin/users/users"):
+        server.call("GET", path, token=whole["secret"]).accepted()
+        server.call("GET", path, token=narrowed["secret"]).refused(403, code="forbidden")
+    assert server.sees(narrowed["secret"])
+
+
+def test_a_list_tells_when_a_key_was_last_used(server: Server) -> None:
+    token = server.new_user()["token"]
+    key = api_key(server, token)
+    path = f"{SECRETS}/{key['id']}"
+    assert server.call("GET", path, token=token).data["last_used_at"] is None
+    assert server.sees(key["secret"])
+    used = datetime.fromisoformat(server.call("GET", path, token=token).data["last_used_at"])
+    assert abs(datetime.now(UTC) - used) < timedelta(seconds=20)
+
+
+def test_a_removed_key_is_dead_with_the_next_request(server: Server) -> None:
+    token = server.new_user()["token"]
+    for wish in ({}, {"secret": random_secret()}):
+        key = api_key(server, token, **wish)
+        assert server.sees(key["secret"])
+        server.call("DELETE", f"{SECRETS}/{key['id']}", token=token).accepted()
+        server.me(key["secret"]).refused(401, code="invalid_token")
+
+
+def test_a_reassigned_key_is_dead_with_the_next_request_and_others_are_not(server: Server) -> None:
+    token = server.new_user()["token"]
+    primary, other = api_key(server, token, secret=random_secret()), api_key(server, token)
+    assert (primary["primary"], other["primary"]) == (True, False)
+    assert server.sees(primary["secret"])
+    new = server.call("POST", "/api/users/me/api_key", token=token).data["api_key"]
+    server.me(primary["secret"]).refused(401, code="invalid_token")
+    assert server.sees(new) and server.sees(other["secret"])
+
+
+def from_now(**span: float) -> str:
+    return (datetime.now(UTC) + timedelta(**span)).isoformat()
+
+
+@pytest.mark.parametrize(
+    ("token_type", "span"),
+    [
+        pytest.param("opaque", {"seconds": -1}, id="past"),
+        pytest.param("opaque", {"days": 365, "minutes": 1}, id="more than 365 days"),
+        pytest.param("jwt", {"hours": 1}, id="of a jwt"),
+    ],
+)
+def test_the_end_of_an_access_token_is_within_a_year(server: Server, token_type: str, span: dict[str, float]) -> None:
+    email = fresh_email()
+    server.register(email)
+    body = {"email": email, "password": PASSWORD, "token_type": token_type, "not_valid_after": from_now(**span)}
+    refused = server.call("POST", "/api/auth/users/login", body).refused(422, code="validation_failed")
+    assert refused["details"].keys() == {"not_valid_after"}
+    end = from_now(days=364)
+    login = server.login(email, token_type="opaque", not_valid_after=end)
+    assert abs(datetime.fromisoformat(login["expires_at"]) - datetime.fromisoformat(end)) < timedelta(seconds=2)
+
+
+# Whose secrets they are
+
+
+def device_session(server: Server) -> str:
+    login = server.new_user()
+    secret = random_secret()
+    server.call("POST", SECRETS, {"type": "device", "secret": secret, "name": "phone"}, login["token"]).accepted()
+    body = {"identity": login["record"]["email"], "secret": secret}
+    return server.call("POST", "/api/auth/users/login/device", body).data["token"]
+
+
+def test_a_trusted_device_is_no_proof_of_a_person(server: Server) -> None:
+    token = device_session(server)
+    for path, body in (
+        (SECRETS, {"type": "apikey"}),
+        (SECRETS, {"type": "device", "secret": random_secret(), "name": "second"}),
+        (SECRETS, {"type": "mfa"}),
+        ("/api/users/me/api_key", None),
+        ("/api/auth/users/totp/setup", None),
+    ):
+        server.call("POST", path, body, token).refused(401, code="reauthentication_required")
+    assert {secret["type"] for secret in server.call("GET", SECRETS, token=token).data} == {"password", "device"}
+
+
+def requests_about(user: str, secret: str) -> list[tuple[str, str, Any]]:
+    path = f"/api/users/{user}/secrets"
+    return [
+        ("GET", path, None),
+        ("GET", f"{path}/{secret}", None),
+        ("POST", path, {"type": "apikey"}),
+        ("PUT", f"{path}/password", {"password": "an even better one"}),
+        ("PUT", f"{path}/{secret}/enroll", {"code": "000000"}),
+        ("DELETE", f"{path}/{secret}", None),
+        ("POST", f"/api/users/{user}/api_key", None),
+    ]
+
+
+def test_the_secrets_of_others_are_out_of_reach(server: Server) -> None:
+    owner, eve = server.new_user(), server.new_user()["token"]
+    key = api_key(server, owner["token"])
+    stranger = str(uuid.uuid4())
+    for caller in (eve, api_key(server, eve)["secret"]):
+        for user in (owner["record"]["id"], stranger):
+            for method, path, body in requests_about(user, key["id"]):
+                server.call(method, path, body, caller).refused(403, code="forbidden")
+        # Not by one's own path either.
+        for method in ("GET", "DELETE"):
+            server.call(method, f"{SECRETS}/{key['id']}", token=caller).refused(404, code="not_found")
+    for user in (stranger, "nobody"):
+        for method, path, body in requests_about(user, key["id"]):
+            server.call(method, path, body, server.admin).refused(404, code="not_found")
+    device = {"type": "device", "secret": random_secret(), "name": "phone"}
+    path = f"/api/users/{owner['record']['id']}/secrets"
+    server.call("POST", path, device, server.admin).refused(403, code="forbidden")
+    assert server.sees(key["secret"])
+
+
+def test_a_password_is_not_removed(server: Server) -> None:
+    login = server.new_user()
+    (password,) = server.call("GET", SECRETS, token=login["token"]).data
+    path = f"/api/users/{login['record']['id']}/secrets/{password['id']}"
+    for caller in (login["token"], server.admin):
+        server.call("DELETE", path, token=caller).refused(409, code="last_way_in")
+    assert server.login(login["record"]["email"])

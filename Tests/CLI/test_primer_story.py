@@ -74,6 +74,10 @@ def test_the_primer_from_an_end_user_to_a_nightly_job(launch: Launch) -> None:
     assert curl(server, "/api/auth/me", "--user", f"{old}:")[0] == 401
     status, me = curl(server, "/api/auth/me", "--user", f"{key}:")
     assert (status, me["data"]["id"], me["data"]["exp"]) == (200, system["id"], None)
+    assert curl(server, "/api/auth/me", "--header", f"Authorization: Bearer {key}") == (200, me)
+    listed = server.call("GET", f"/api/users/{system['id']}/secrets", token=admin)
+    assert [secret["primary"] for secret in listed.data] == [True]
+    assert key.encode() not in listed.body
 
     # Skip the login dance: the key lies in the job's configuration, works after every restart, and doesn't expire.
     server.restart()
@@ -90,11 +94,9 @@ def test_the_primer_from_an_end_user_to_a_nightly_job(launch: Launch) -> None:
 
     # The same by the command line, beside the running server.
     printed = server.command("user", "create-system", "--username", "report").strip()
-    server.secrets.note("api_key", printed)
     report = eventually(lambda: server.me(printed).data)
     assert (report["username"], report["kind"]) == ("report", "system")
     renewed = server.command("user", "reassign-key", report["id"]).strip()
-    server.secrets.note("api_key", renewed)
     eventually(lambda: server.me(printed).status == 401)
     assert server.sees(renewed)
 

@@ -8,11 +8,18 @@ from collections.abc import Callable
 from typing import Any
 
 from conftest import PASSWORD, Reply, Server, fresh_email
-from test_mfa import code
+from test_mfa import Person, code
 
 Launch = Callable[..., Server]
 SECRETS = "/api/users/me/secrets"
 NEW_PASSWORD = "an even better one"
+
+LISTED = {"id", "type", "name", "created_at", "last_used_at", "expires_at", "state"}
+# What lists tell of each type beyond that, and how many there are after one was made.
+SHAPES = {
+    "password": (set(), 1), "apikey": ({"scopes", "primary"}, 1), "mfa": (set(), 1), "backup": (set(), 10),
+    "device": (set(), 1),
+}  # fmt: skip
 
 
 def secrets(server: Server, token: str, kind: str) -> list[Any]:
@@ -87,6 +94,10 @@ def test_the_story_of_a_user_and_their_secrets(launch: Launch) -> None:
     by_device = server.call("POST", "/api/auth/users/login/device", login).data["token"]
     assert server.me(by_device).data["amr"] == ["device"]
     server.call("POST", SECRETS, {"type": "apikey"}, by_device).refused(401, code="reauthentication_required")
+    # What was proved by knowing it is stored as an Argon2 hash.
+    rows = server.query(f"SELECT type, hash FROM secrets WHERE user_id = '{user}' AND type <> 'mfa'")
+    assert {kind for kind, _ in rows} == {"password", "apikey", "backup", "device"}
+    assert all(stored.startswith("$argon2id$v=19$") for _, stored in rows)
     (seen,) = secrets(server, signed_in["token"], "device")
     assert seen["name"] == "phone" and seen["last_used_at"]
 
@@ -115,3 +126,40 @@ def test_the_story_of_a_user_and_their_secrets(launch: Launch) -> None:
     server.call("DELETE", f"{SECRETS}/{provided['id']}", token=recovered).accepted()
     server.me(own).refused(401, code="invalid_token")
     assert server.sees(generated["secret"])
+
+
+def add_device(server: Server, token: str) -> str:
+    secret = hashlib.sha256(uuid.uuid4().bytes).hexdigest()
+    server.call("POST", SECRETS, {"type": "device", "secret": secret, "name": "phone"}, token).accepted()
+    return secret
+
+
+def test_lists_tell_everything_of_each_type_but_its_value(server: Server) -> None:
+    person = Person(server)
+    token = person.finish(code=code(person.secret)).data["token"]
+    values = [person.secret, *person.codes, PASSWORD, add_device(server, token)]
+    values.append(server.call("POST", SECRETS, {"type": "apikey", "name": "mine"}, token).data["secret"])
+    user = server.me(token).data["id"]
+    for path, reader in ((SECRETS, token), (f"/api/users/{user}/secrets", server.admin)):
+        reply = server.call("GET", path, token=reader)
+        assert not [value for value in values if value.encode() in reply.body]
+        assert {secret["type"] for secret in reply.data} == SHAPES.keys()
+        for kind, (more, count) in SHAPES.items():
+            ones = [secret for secret in reply.data if secret["type"] == kind]
+            assert len(ones) == count, kind
+            for one in ones:
+                assert one.keys() == LISTED | more, kind
+                assert one["state"] == "active", kind
+            # Alone it is told the same.
+            assert server.call("GET", f"{path}/{ones[0]['id']}", token=reader).data.keys() == LISTED | more
+
+
+def test_a_trusted_device_is_forgotten_with_the_password_that_trusted_it(server: Server) -> None:
+    person = Person(server)
+    token = person.finish(code=code(person.secret)).data["token"]
+    login = {"identity": person.email, "secret": add_device(server, token)}
+    by_device = server.call("POST", "/api/auth/users/login/device", login).data["token"]
+    change = {"current_password": PASSWORD, "password": NEW_PASSWORD}
+    server.call("POST", "/api/auth/users/change-password", change, token).accepted()
+    server.call("POST", "/api/auth/users/login/device", login).refused(401, code="invalid_credentials")
+    server.me(by_device).refused(401, code="session_ended")
