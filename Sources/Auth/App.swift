@@ -51,6 +51,20 @@ package struct App: Sendable {
             reauthentication: reauthentication
         )
         let reset = PasswordReset(services: services, passwords: passwords, factors: factors)
+        let exchanges = OAuthExchange(services: services, documents: ProviderDocuments(services: services))
+        let signIns = OAuthSignIn(
+            services: services,
+            sessions: sessions,
+            passwords: passwords,
+            reauthentication: reauthentication
+        )
+        let oauth = OAuth(
+            services: services,
+            exchanges: exchanges,
+            signIns: signIns,
+            states: OAuthStates(services: services)
+        )
+        let links = OAuthLinks(services: services, oauth: oauth, reauthentication: reauthentication)
         let log = RequestLog(lines, isOn: installation.configuration.logLevel <= .info)
         chain = AuditChain(services: services, lease: lease)
         let flows: [[Route]] = [
@@ -61,6 +75,7 @@ package struct App: Sendable {
             RecoveryRoutes(recovery: Recovery(services: services), reset: reset).routes,
             OneTimeCodeRoutes(codes: OneTimeCodes(services: services, sessions: sessions)).routes,
             MFARoutes(factors: factors, reauthentication: reauthentication).routes,
+            OAuthRoutes(oauth: oauth, links: links).routes,
             AnonymousRoutes(guests: guests).routes,
             ImpersonationRoutes(impersonation: Impersonation(services: services, sessions: sessions)).routes,
             SecretRoutes(secrets: secrets).routes,

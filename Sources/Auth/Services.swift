@@ -10,6 +10,7 @@ struct Services: Sendable {
     let clock: WallClock
     let random: Random
     let hasher: PasswordHasher
+    let outbound: OutboundClient
     let sealingKey: SealingKey
     let signingSecrets: SigningSecrets
     let ownAddress: OwnAddress
@@ -29,6 +30,7 @@ struct Services: Sendable {
         clock: WallClock,
         random: Random,
         hasher: PasswordHasher,
+        outbound: OutboundClient = .live,
         sealingKey: SealingKey,
         signingSecrets: SigningSecrets,
         ownAddress: OwnAddress,
@@ -38,6 +40,7 @@ struct Services: Sendable {
         self.clock = clock
         self.random = random
         self.hasher = hasher
+        self.outbound = outbound
         self.sealingKey = sealingKey
         self.signingSecrets = signingSecrets
         self.ownAddress = ownAddress

@@ -1,5 +1,7 @@
 #include <curl/curl.h>
+#include <netinet/in.h>
 #include <string.h>
+#include <sys/socket.h>
 
 // Swift can't call variadic functions: the typed forms of curl_easy_setopt and curl_easy_getinfo that are needed.
 
@@ -61,4 +63,61 @@ static inline void lk_smtp_listen(CURL *curl, struct lk_smtp_refusal *refusal, c
     curl_easy_setopt(curl, CURLOPT_DEBUGFUNCTION, lk_smtp_note);
     curl_easy_setopt(curl, CURLOPT_DEBUGDATA, refusal);
     curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, error);
+}
+
+static inline CURLcode lk_curl_set_context(CURL *curl, CURLoption option, void *context) {
+    return curl_easy_setopt(curl, option, context);
+}
+
+static inline void lk_curl_receive(CURL *curl, curl_write_callback receive, curl_write_callback header, void *context) {
+    curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, receive);
+    curl_easy_setopt(curl, CURLOPT_WRITEDATA, context);
+    curl_easy_setopt(curl, CURLOPT_HEADERFUNCTION, header);
+    curl_easy_setopt(curl, CURLOPT_HEADERDATA, context);
+}
+
+static inline long lk_curl_status(CURL *curl) {
+    long status = 0;
+    curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &status);
+    return status;
+}
+
+// The finished transfers of a multi handle, one a call; null when there is none. `outcome` is set.
+static inline CURL *lk_curl_next_finished(CURLM *multi, CURLcode *outcome) {
+    int left;
+    CURLMsg *message;
+    while ((message = curl_multi_info_read(multi, &left)))
+        if (message->msg == CURLMSG_DONE) {
+            *outcome = message->data.result;
+            return message->easy_handle;
+        }
+    return 0;
+}
+
+// Asks `isAllowed`, with the bytes of each address that a name stands for, whether it may be connected to.
+struct lk_address_check {
+    int (*isAllowed)(void *context, const unsigned char *bytes, int length);
+    void *context;
+};
+
+static curl_socket_t lk_curl_open(void *context, curlsocktype purpose, struct curl_sockaddr *address) {
+    struct lk_address_check *check = (struct lk_address_check *)context;
+    const unsigned char *bytes = 0;
+    int length = 0;
+    (void)purpose;
+    if (address->family == AF_INET && address->addrlen >= sizeof(struct sockaddr_in)) {
+        bytes = (const unsigned char *)&((struct sockaddr_in *)&address->addr)->sin_addr;
+        length = 4;
+    } else if (address->family == AF_INET6 && address->addrlen >= sizeof(struct sockaddr_in6)) {
+        bytes = (const unsigned char *)&((struct sockaddr_in6 *)&address->addr)->sin6_addr;
+        length = 16;
+    }
+    if (!bytes || !check->isAllowed(check->context, bytes, length)) return CURL_SOCKET_BAD;
+    return socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
+}
+
+// Nothing is connected to without having passed `check`, which must outlive the transfer.
+static inline void lk_curl_check_addresses(CURL *curl, struct lk_address_check *check) {
+    curl_easy_setopt(curl, CURLOPT_OPENSOCKETFUNCTION, lk_curl_open);
+    curl_easy_setopt(curl, CURLOPT_OPENSOCKETDATA, check);
 }

@@ -34,6 +34,21 @@ CREATE TABLE collections (
     CONSTRAINT collections_name UNIQUE (name)
 );
 
+CREATE TABLE identities (
+    id text NOT NULL,
+    collection_id text NOT NULL,
+    user_id text NOT NULL,
+    provider text NOT NULL,
+    realm text NOT NULL,
+    subject text NOT NULL,
+    email text,
+    created_at bigint NOT NULL,
+    last_used_at bigint NOT NULL,
+    CONSTRAINT identities_pkey PRIMARY KEY (id),
+    CONSTRAINT identities_collection_id_provider_realm_subject_key UNIQUE (collection_id, provider, realm, subject),
+    CONSTRAINT identities_user_id_provider_key UNIQUE (user_id, provider)
+);
+
 CREATE TABLE key_fingerprints (
     purpose text NOT NULL,
     fingerprint text NOT NULL,

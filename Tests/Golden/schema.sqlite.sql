@@ -28,6 +28,20 @@ CREATE TABLE collections (
     CONSTRAINT collections_name UNIQUE (name)
 ) STRICT;
 
+CREATE TABLE identities (
+    id TEXT NOT NULL PRIMARY KEY,
+    collection_id TEXT NOT NULL,
+    user_id TEXT NOT NULL,
+    provider TEXT NOT NULL,
+    realm TEXT NOT NULL,
+    subject TEXT NOT NULL,
+    email TEXT,
+    created_at INTEGER NOT NULL,
+    last_used_at INTEGER NOT NULL,
+    UNIQUE (collection_id, provider, realm, subject),
+    UNIQUE (user_id, provider)
+) STRICT;
+
 CREATE TABLE key_fingerprints (
     purpose TEXT NOT NULL PRIMARY KEY,
     fingerprint TEXT NOT NULL

@@ -32,6 +32,10 @@ struct AuthError: Error {
         case malformed
         case invalidOneTimeToken = "invalid_one_time_token"
         case alreadySetUp = "already_set_up"
+        case invalidOAuthState = "invalid_oauth_state"
+        case oauthRefused = "oauth_refused"
+        case invalidIDToken = "invalid_id_token"
+        case oauthProfileIncomplete = "oauth_profile_incomplete"
         case unauthenticated
         case invalidToken = "invalid_token"
         case tokenExpired = "token_expired"
@@ -53,15 +57,19 @@ struct AuthError: Error {
         case secretExists = "secret_exists"
         case lastWayIn = "last_way_in"
         case tooManySecrets = "too_many_secrets"
+        case identityTaken = "identity_taken"
+        case providerAlreadyLinked = "provider_already_linked"
         case mfaNotSetUp = "mfa_not_set_up"
         case tooLarge = "too_large"
         case unsupportedMediaType = "unsupported_media_type"
         case validationFailed = "validation_failed"
         case featureDisabled = "feature_disabled"
+        case providerDisabled = "provider_disabled"
         case mailNotConfigured = "mail_not_configured"
         case mailNotSent = "mail_not_sent"
         case rateLimited = "rate_limited"
         case lockedOut = "locked_out"
+        case providerFailed = "provider_failed"
         case overloaded
         case unavailable
         case unexpected
@@ -71,7 +79,9 @@ struct AuthError: Error {
 extension AuthError.Code {
     var status: Int {
         switch self {
-        case .malformed, .invalidOneTimeToken, .alreadySetUp, .mfaNotSetUp: 400
+        case .malformed, .invalidOneTimeToken, .alreadySetUp, .mfaNotSetUp, .invalidOAuthState, .oauthRefused,
+            .invalidIDToken, .oauthProfileIncomplete:
+            400
         case .unauthenticated, .invalidToken, .tokenExpired, .sessionEnded, .invalidCredentials,
             .reauthenticationRequired:
             401
@@ -79,13 +89,14 @@ extension AuthError.Code {
         case .notFound: 404
         case .methodNotAllowed: 405
         case .emailTaken, .usernameTaken, .valueTaken, .nameTaken, .lastAdmin, .builtIn, .mfaEnabled, .secretExists,
-            .lastWayIn, .tooManySecrets:
+            .lastWayIn, .tooManySecrets, .identityTaken, .providerAlreadyLinked:
             409
         case .tooLarge: 413
         case .unsupportedMediaType: 415
-        case .validationFailed, .featureDisabled, .mailNotConfigured, .mailNotSent: 422
+        case .validationFailed, .featureDisabled, .providerDisabled, .mailNotConfigured, .mailNotSent: 422
         case .rateLimited, .lockedOut: 429
         case .unexpected: 500
+        case .providerFailed: 502
         case .overloaded, .unavailable: 503
         }
     }
@@ -96,6 +107,15 @@ extension AuthError.Code {
         case .malformed: "The request could not be read."
         case .invalidOneTimeToken: "This link or code is wrong, expired or already used. Ask for a new one."
         case .alreadySetUp: "This server already has an admin. Log in, or use `latchkey admin create` on the server."
+        case .invalidOAuthState:
+            "This sign-in has expired, was finished before, or was begun elsewhere. Start it again."
+        case .oauthRefused: "The provider refuses this sign-in. Start it again."
+        case .invalidIDToken: "The provider's ID token is not valid."
+        case .oauthProfileIncomplete: "The provider did not tell enough about you."
+        case .identityTaken: "This account at the provider belongs to another user."
+        case .providerAlreadyLinked: "Another account at this provider is linked already. Unlink it first."
+        case .providerDisabled: "Sign-in by this provider is off."
+        case .providerFailed: "The provider can't be asked at the moment. Try again later."
         case .unauthenticated: "This needs a credential: send it as `Authorization: Bearer <token>`."
         case .invalidToken: "This token is not valid here. Log in again."
         case .tokenExpired: "This token has expired. Log in again."

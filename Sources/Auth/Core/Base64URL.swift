@@ -64,4 +64,6 @@ enum Base64 {
     static func decode(_ text: some StringProtocol) -> [UInt8]? {
         Data(base64Encoded: String(text)).map(Array.init)
     }
+
+    static func encode(_ bytes: [UInt8]) -> String { Data(bytes).base64EncodedString() }
 }

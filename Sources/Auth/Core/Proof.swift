@@ -26,6 +26,8 @@ struct Proof: Sendable {
         case device
         /// A recovery code.
         case recoveryCode = "recovery"
+        /// An account at a provider.
+        case federated = "fed"
         /// More than one factor.
         case multiFactor = "mfa"
 

@@ -36,6 +36,7 @@ extension Transaction {
         announce(Topic.secret(secret.id))
         try execute("DELETE FROM secrets WHERE id = \(secret.id)")
         if secret.type == .device { try endSessions(begunBy: secret, at: now) }
+        if secret.type == .password { try removeDevices(of: secret.userID, at: now) }
     }
 
     /// Whether its user could not sign in any more without it.
@@ -43,9 +44,10 @@ extension Transaction {
     /// A password takes the devices along that are trusted by it. System users don't sign in: their last API key can go.
     func isLastWayIn(_ secret: UserSecret) throws -> Bool {
         switch secret.type {
-        case .password: true
+        case .password: try countIdentities(of: secret.userID) == 0
         case .device:
             try countSecrets(of: secret.userID, .password) == 0 && countSecrets(of: secret.userID, .device) == 1
+                && countIdentities(of: secret.userID) == 0
         case .apikey, .mfa, .backup: false
         }
     }
@@ -60,6 +62,16 @@ extension Transaction {
     func removeAPIKeys(of user: UserID) throws {
         let keys = try all("DELETE FROM secrets WHERE user_id = \(user) AND type = 'apikey' RETURNING id")
         for key in keys { announce(Topic.secret(try key.get("id"))) }
+    }
+
+    /// Removes whatever a user could sign in or act by, and ends their sessions; the account itself stays.
+    func removeAllCredentials(of user: UserID, at now: Timestamp) throws {
+        try revokeOneTimeTokens(of: user)
+        try removeAPIKeys(of: user)
+        _ = try removeMFA(of: user, at: now)
+        try execute("DELETE FROM secrets WHERE user_id = \(user)")
+        try execute("DELETE FROM identities WHERE user_id = \(user)")
+        try endSessions(of: user, because: .revoked, at: now)
     }
 
     func noteSecretUsed(_ id: SecretID, at time: Timestamp) throws {

@@ -112,6 +112,7 @@ extension Transaction {
         announce(Topic.user(id))
         try endSessions(of: id, because: .deleted, at: now)
         try execute("DELETE FROM secrets WHERE user_id = \(id)")
+        try execute("DELETE FROM identities WHERE user_id = \(id)")
         try execute("DELETE FROM unique_values WHERE user_id = \(id)")
         try execute("DELETE FROM one_time_tokens WHERE subject_id = \(id)")
         try execute("DELETE FROM outbox WHERE user_id = \(id)")

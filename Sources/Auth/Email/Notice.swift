@@ -15,6 +15,8 @@ enum Notice: Sendable {
     case recoveryCodesReplaced
     /// Another way to sign in was added, such as a device or a provider.
     case signInMethodAdded(String)
+    /// Whoever owns the address has signed in by a provider, to an account whose address nobody had confirmed.
+    case accountClaimed(by: String, since: Timestamp)
     /// An admin acts in their place.
     case impersonated
     /// Somebody tried to register with the address of this account.
@@ -32,6 +34,7 @@ enum Notice: Sendable {
         case .recoveryCodesReplaced: "Your recovery codes were replaced"
         case .secondFactorRemoved: "Your second factor was removed"
         case .signInMethodAdded: "A way to sign in was added to your account"
+        case .accountClaimed: "Your address is confirmed"
         case .impersonated: "Somebody of our support has looked at your account"
         case .registrationAttempted: "You already have an account"
         }
@@ -66,6 +69,12 @@ enum Notice: Sendable {
             "Signing in asks for no second factor any more. If it was not you, change your password and set it up again."
         case .signInMethodAdded(let method):
             "It is: \(method). If it was not you, remove it and change your password."
+        case .accountClaimed(let provider, let since):
+            """
+            You have signed in by \(provider) to an account that was made at \(since.rfc3339) and never confirmed. Since it may \
+            have been made by somebody else, its password and every other way to sign in were removed. If you had chosen a \
+            password, choose a new one by “forgot password”.
+            """
         case .impersonated:
             """
             An admin acts in your place for up to an hour, to help you. They can't see or change your password, email or second \

@@ -74,7 +74,7 @@ actor SMTPConnection {
 
     /// Returns when the server has taken the mail.
     func send(_ message: MailMessage, by server: SMTPServer) throws {
-        guard Self.isPrepared, let curl = handle ?? curl_easy_init() else {
+        guard Curl.isPrepared, let curl = handle ?? curl_easy_init() else {
             throw SMTPFailure(description: "libcurl can't be used", isOutage: true, isRefusal: false)
         }
         handle = curl
@@ -84,8 +84,8 @@ actor SMTPConnection {
             var refusal = lk_smtp_refusal()
             try withUnsafeMutablePointer(to: &refusal) { refusal in
                 lk_smtp_listen(curl, refusal, error.baseAddress)
-                let headers = Self.list(self.headers(message, server))
-                let recipients = Self.list([message.recipient])
+                let headers = Curl.list(self.headers(message, server))
+                let recipients = Curl.list([message.recipient])
                 let mime = Self.mime(message.content, curl)
                 defer {
                     curl_slist_free_all(headers)
@@ -200,12 +200,6 @@ actor SMTPConnection {
         let text = String(decoding: bytes.prefix { $0 != 0 }.prefix(300), as: UTF8.self)
         return String(text.unicodeScalars.filter { $0.value >= 0x20 && $0.value != 0x7F }.map(Character.init)).trimmed
     }
-
-    private static func list(_ lines: [String]) -> UnsafeMutablePointer<curl_slist>? {
-        lines.reduce(nil) { curl_slist_append($0, $1) ?? $0 }
-    }
-
-    private static let isPrepared = curl_global_init(Int(CURL_GLOBAL_DEFAULT)) == CURLE_OK
 }
 
 /// Runs an actor on a thread where it may block.

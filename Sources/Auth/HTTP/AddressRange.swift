@@ -22,8 +22,11 @@ struct AddressRange: Sendable, Equatable {
         return ranges.count == parts.count ? ranges : nil
     }
 
-    func contains(_ address: String) -> Bool {
-        guard let other = Self.bytes(of: address), other.count == bytes.count else { return false }
+    func contains(_ address: String) -> Bool { Self.bytes(of: address).map(contains) ?? false }
+
+    /// Four or sixteen bytes.
+    func contains(_ other: [UInt8]) -> Bool {
+        guard other.count == bytes.count else { return false }
         return (0..<prefixBits).allSatisfy { bit in
             let mask = UInt8(0x80) >> UInt8(bit % 8)
             return bytes[bit / 8] & mask == other[bit / 8] & mask

@@ -49,6 +49,9 @@ struct Call: Sendable {
         return signedIn
     }
 
+    /// Who calls, on a route that doesn't ask for it.
+    var caller: Principal? { signedIn }
+
     func collection() throws -> Collection {
         guard let namedCollection else { throw AuthError(.notFound) }
         return namedCollection
@@ -85,6 +88,8 @@ struct Answer: Sendable {
         case document(JSON)
         /// HTML.
         case page(String)
+        /// The browser goes on there, by GET.
+        case redirect(String)
     }
 
     var status = 200
@@ -97,6 +102,9 @@ struct Answer: Sendable {
     static func data(_ json: JSON) -> Answer { Answer(content: .data(json)) }
 
     static func page(_ html: String) -> Answer { Answer(content: .page(html)) }
+
+    /// Status 303, whatever the method was (RFC 9110 §15.4.4).
+    static func redirect(_ url: String) -> Answer { Answer(status: 303, content: .redirect(url)) }
 
     static func refusalPage(_ error: AuthError) -> Answer {
         Answer(status: error.code.status, content: .page(Page.refusal(error)))
@@ -113,6 +121,7 @@ struct Answer: Sendable {
         switch content {
         case .document(let json): json.write(to: &bytes)
         case .page(let html): bytes.append(contentsOf: html.utf8)
+        case .redirect: break
         case .data(let json):
             bytes.append(contentsOf: #"{"data":"#.utf8)
             json.write(to: &bytes)
@@ -171,6 +180,27 @@ struct Fields: Sendable {
         default:
             refuse(key, "must be true or false")
             return nil
+        }
+    }
+
+    /// `1` or `true` is on, as in settings; for a query.
+    mutating func `switch`(_ key: String) -> Bool {
+        guard let text = optionalText(key), !text.isEmpty else { return false }
+        guard ["0", "1", "true", "false"].contains(text) else {
+            refuse(key, "must be 0 or 1")
+            return false
+        }
+        return Settings.isOn(text)
+    }
+
+    /// An object that may be missing; then it is empty.
+    mutating func object(_ key: String) -> OrderedDictionary<String, JSON> {
+        switch members[key] {
+        case nil, .null?: return [:]
+        case .object(let members)?: return members
+        default:
+            refuse(key, "must be an object")
+            return [:]
         }
     }
 

@@ -157,11 +157,12 @@ struct Responder: HTTPResponder {
 
     private func render(_ answer: Answer) -> Response {
         var headers = HTTPFields()
-        if case .page = answer.content {
+        switch answer.content {
+        case .page:
             headers[.contentType] = "text/html; charset=utf-8"
             headers[.contentSecurityPolicy] = Page.contentSecurityPolicy
-        } else {
-            headers[.contentType] = "application/json"
+        case .redirect(let url): headers[.location] = url
+        case .data, .document: headers[.contentType] = "application/json"
         }
         if let seconds = answer.cacheSeconds { headers[.cacheControl] = "public, max-age=\(seconds)" }
         return Response(

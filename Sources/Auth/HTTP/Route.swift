@@ -80,6 +80,8 @@ struct Route: Sendable {
     enum Guard: String, Sendable {
         /// Anybody; a credential is not looked at.
         case open
+        /// Anybody; who has a valid credential is known by it.
+        case openToAll = "open, or signed in"
         /// Whoever has a valid credential.
         case signedIn = "signed in"
         /// A user of the collection `:col`.
@@ -101,11 +103,13 @@ struct Route: Sendable {
         parameters: [String: String],
         _ settings: Settings
     ) throws {
-        if admits == .open { return }
-        guard let principal else { throw AuthError(.unauthenticated) }
+        guard let principal else {
+            if admits == .open || admits == .openToAll { return }
+            throw AuthError(.unauthenticated)
+        }
         let isAdmitted =
             switch admits {
-            case .open, .signedIn: true
+            case .open, .openToAll, .signedIn: true
             case .admin: principal.isAdmin
             case .member: principal.collection.id == collection?.id
             case .selfOrAdmin:

@@ -50,6 +50,11 @@ struct Settings: Sendable {
 
     func count(_ key: String) -> Int { Int(text(key)) ?? 0 }
 
+    /// The OpenID Connect instances beside `oidc`, such as `oidc-acme`, in alphabetical order.
+    var oidcInstances: [String] {
+        Set(stored.keys.filter { $0.hasPrefix("oauth2.oidc-") }.map { String($0.split(separator: ".")[1]) }).sorted()
+    }
+
     func text(_ key: String) -> String { Self.text(key, in: stored) }
 
     /// Nil when malformed or out of bounds.
@@ -98,6 +103,7 @@ extension SettingDefinition {
                 $0.wholeMatch(of: /[A-Za-z0-9._-]+(:\d{1,5})?|\[[0-9A-Fa-f:.]+\](:\d{1,5})?/) != nil
             }
                 ? nil : "must be a list of host or host:port"
+        case .redirectURIs: text.utf8.count <= 8192 ? RedirectRules.problem(with: text) : "must be at most 8192 bytes"
         case .host:
             text.isEmpty || text.wholeMatch(of: /[A-Za-z0-9_][A-Za-z0-9._-]{0,252}|\[?[0-9A-Fa-f:.]{2,45}\]?/) != nil
                 ? nil : "must be a host name or address, without a scheme or port"

@@ -30,6 +30,8 @@ struct SettingDefinition: Sendable {
         case addressRanges
         case origins
         case hosts
+        /// Redirect URIs of OAuth clients, separated by commas or white space.
+        case redirectURIs
         /// A host name or address.
         case host
         /// A sender: an email, with a name before it or without.
@@ -167,16 +169,17 @@ enum SettingsCatalogue {
 
     private static let oauth2: [SettingDefinition] =
         [
-            .init(key: "oauth2.allowed_redirect_uris", kind: .text(bytesMax: 8192), defaultValue: ""),
+            .init(key: "oauth2.allowed_redirect_uris", kind: .redirectURIs, defaultValue: ""),
             .init(key: "oauth2.link_strategy", kind: .choice(["auto", "confirm"]), defaultValue: "auto"),
         ]
         + providers.flatMap { provider -> [SettingDefinition] in
             [
                 .init(key: "oauth2.\(provider).enabled", kind: .flag, defaultValue: "0"),
-                .init(key: "oauth2.\(provider).client_id", kind: .text(bytesMax: 500), defaultValue: ""),
+                .init(key: "oauth2.\(provider).client_id", kind: .line(bytesMax: 500), defaultValue: ""),
                 .init(key: "oauth2.\(provider).client_secret", kind: .secret, defaultValue: ""),
-                .init(key: "oauth2.\(provider).scopes", kind: .text(bytesMax: 2000), defaultValue: ""),
-                .init(key: "oauth2.\(provider).allowed_redirect_uris", kind: .text(bytesMax: 8192), defaultValue: ""),
+                .init(key: "oauth2.\(provider).scopes", kind: .line(bytesMax: 2000), defaultValue: ""),
+                .init(key: "oauth2.\(provider).allowed_redirect_uris", kind: .redirectURIs, defaultValue: ""),
+                .init(key: "oauth2.\(provider).native_client_ids", kind: .line(bytesMax: 2000), defaultValue: ""),
                 .init(key: "oauth2.\(provider).authorization_url", kind: .httpURL, defaultValue: ""),
                 .init(key: "oauth2.\(provider).token_url", kind: .httpURL, defaultValue: ""),
                 .init(key: "oauth2.\(provider).userinfo_url", kind: .httpURL, defaultValue: ""),
@@ -185,9 +188,9 @@ enum SettingsCatalogue {
             ]
         }
         + [
-            .init(key: "oauth2.apple.team_id", kind: .text(bytesMax: 100), defaultValue: ""),
-            .init(key: "oauth2.apple.key_id", kind: .text(bytesMax: 100), defaultValue: ""),
+            .init(key: "oauth2.apple.team_id", kind: .line(bytesMax: 100), defaultValue: ""),
+            .init(key: "oauth2.apple.key_id", kind: .line(bytesMax: 100), defaultValue: ""),
             .init(key: "oauth2.apple.private_key", kind: .secret, defaultValue: ""),
-            .init(key: "oauth2.oidc.display_name", kind: .text(bytesMax: 100), defaultValue: ""),
+            .init(key: "oauth2.oidc.display_name", kind: .line(bytesMax: 100), defaultValue: ""),
         ]
 }

@@ -68,6 +68,13 @@ struct SettingsChanges: Sendable {
                 warnings["app.url"] = "is empty: links in mails begin with it, so none is sent until it is set"
             }
         }
+        if names.contains(where: { $0.hasPrefix("oauth2.") }) {
+            let settings = try await services.settings()
+            if OAuthClient.all(settings).contains(where: \.redirects.isOpen) {
+                warnings["oauth2.allowed_redirect_uris"] =
+                    "is empty: sign-in by a provider may lead back to any address; list those of your applications"
+            }
+        }
         return warnings
     }
 

@@ -20,13 +20,28 @@ enum SingleUsePurpose: String, Sendable, SQLConvertible {
     case emailChange = "email_change"
     /// Going on with a sign-in whose first factor was right.
     case secondFactor = "second_factor"
+    /// Coming back from a provider: OAuth's `state`.
+    case oauthState = "oauth_state"
+    /// Linking a provider's account to a user who has the same email.
+    case merge
+    /// An ID token that was used to sign in, so that it is not used again.
+    case idToken = "id_token"
 
     var lifetimeSeconds: Int {
         switch self {
         case .setUp, .verify, .emailChange: 86_400
         case .reset, .recover: 3600
-        case .otp: 600
+        case .otp, .oauthState, .merge: 600
         case .secondFactor: 300
+        case .idToken: IDToken.lifetimeSecondsMax
+        }
+    }
+
+    /// Whether a subject may have several that are live.
+    var hasMany: Bool {
+        switch self {
+        case .setUp, .verify, .reset, .recover, .otp, .emailChange: false
+        case .secondFactor, .oauthState, .merge, .idToken: true
         }
     }
 
@@ -50,7 +65,7 @@ enum OneTimeSubject: Sendable {
 
     /// What there is one live token of; nil where there may be several.
     func slot(_ purpose: SingleUsePurpose) -> String? {
-        guard purpose != .secondFactor else { return nil }
+        guard !purpose.hasMany else { return nil }
         return switch self {
         case .server: purpose.rawValue
         case .user(let id), .nobody(let id): "\(purpose.rawValue):\(id)"
@@ -74,6 +89,11 @@ struct OneTimeToken: Sendable {
 
     init(random: Random) {
         text = Base64URL.encode(random.bytes(Self.byteCount))
+    }
+
+    /// A text that somebody else has chosen, such as OAuth's `state`; collections are kept apart.
+    init(chosen text: String, in collection: CollectionID) {
+        self.text = "\(collection):\(text)"
     }
 
     /// Nil for what can't be a token, so that it never reaches the database.

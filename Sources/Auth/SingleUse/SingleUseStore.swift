@@ -23,6 +23,25 @@ extension Transaction {
         )
     }
 
+    /// Stores a text that somebody else has chosen (``OneTimeToken/init(chosen:in:)``); false when it is there already, used or
+    /// not.
+    func claimOneTimeToken(
+        _ token: OneTimeToken,
+        for purpose: SingleUsePurpose,
+        of subject: OneTimeSubject,
+        payload: String? = nil,
+        at now: Timestamp
+    ) throws -> Bool {
+        try execute(
+            """
+            INSERT INTO one_time_tokens (digest, purpose, subject_id, payload, created_at, expires_at)
+            VALUES (\(token.digest), \(purpose), \(subject.user), \(payload), \(now),
+                \(now.advanced(bySeconds: purpose.lifetimeSeconds)))
+            ON CONFLICT (digest) DO NOTHING
+            """
+        ) == 1
+    }
+
     /// Kills everything outstanding of a user: what was mailed under an old password or email is good for nothing.
     func revokeOneTimeTokens(of user: UserID) throws {
         let revoked = try all(

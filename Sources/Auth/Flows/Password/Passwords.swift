@@ -96,7 +96,8 @@ struct Passwords: Sendable {
     ) async throws -> SignInOutcome {
         guard case .token(let type, let session, _) = principal.credential else { throw AuthError(.sessionRequired) }
         let user = principal.user
-        let (hash, lockout) = try await proved(current, by: principal, "The current password is wrong.", from: client)
+        let refusal = "The current password is wrong."
+        let (hash, lockout) = try await proved(current, of: user, by: principal.actor(from: client), refusal)
         let hashed = try await self.hash(new, email: user.email)
         let now = services.clock.now()
         let id = Identifier<PasswordHash>(at: now, random: services.random)
@@ -128,20 +129,27 @@ struct Passwords: Sendable {
     ///
     /// Throws `invalid_credentials`, `locked_out`.
     func prove(_ password: Secret<String>, by principal: Principal, from client: Client) async throws {
-        _ = try await proved(password, by: principal, "The password is wrong.", from: client)
+        _ = try await proved(password, of: principal.user, by: principal.actor(from: client))
+    }
+
+    /// The proof of a user who shows their password, for a flow that knows by other means whom it is about.
+    ///
+    /// Throws `invalid_credentials`, `locked_out`.
+    func proof(_ password: Secret<String>, of user: User, from client: Client) async throws -> Proof {
+        let (hash, _) = try await proved(password, of: user, by: Actor(id: nil, client: client))
+        guard let hash else { throw AuthError(.invalidCredentials) }
+        return proof(of: user.id, by: [.password], with: hash)
     }
 
     private func proved(
         _ password: Secret<String>,
-        by principal: Principal,
-        _ refusal: String,
-        from client: Client
+        of user: User,
+        by actor: Actor,
+        _ refusal: String = "The password is wrong."
     ) async throws -> (PasswordHash?, Lockout) {
-        let user = principal.user
         let hash = try await services.db.read { tx in try tx.passwordHash(of: user.id) }
         let account = Lockout.Account(user: user.id, name: nil, collection: user.collectionID)
-        let actor = principal.actor(from: client)
-        let lockout = Lockout(services: services, account: account, client: client, actor: actor)
+        let lockout = Lockout(services: services, account: account, client: actor.client, actor: actor)
         try await lockout.check()
         guard try await verify(password, against: hash) else {
             try await lockout.countFailure(of: user.id)

@@ -173,7 +173,7 @@ struct Secrets: Sendable {
                 throw AuthError(.sessionRequired)
             }
         }
-        if secret.type == .backup { try await checkProved(subject) }
+        if secret.type == .backup || secret.type == .password { try await checkProved(subject) }
         if secret.type == .mfa && !secret.isPending {
             try await checkProved(subject)
             return try await factors.reset(subject.user.id, in: subject.collection, by: subject.actor)

@@ -30,8 +30,17 @@ struct Authenticator: Sendable {
     /// An open one needs none, and a credential that doesn't hold is no reason to refuse it: whoever's session has
     /// ended must be able to log in again.
     func principal(authorization header: String?, for route: Route) async throws -> Principal? {
-        guard route.admits == .open else { return try await principal(authorization: header) }
-        return nil
+        switch route.admits {
+        case .open: return nil
+        case .openToAll:
+            do {
+                return try await principal(authorization: header)
+            } catch let error as AuthError where error.code.status == 401 {
+                return nil
+            }
+        case .signedIn, .member, .ownerOrAdmin, .selfOrAdmin, .admin:
+            return try await principal(authorization: header)
+        }
     }
 
     /// Nil when no credential was sent.

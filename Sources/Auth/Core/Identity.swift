@@ -1,0 +1,18 @@
+/// An account at a provider that a user signs in by (a federated identity).
+struct Identity: Sendable {
+    let id: IdentityID
+    let collectionID: CollectionID
+    let userID: UserID
+    /// The name of the provider, such as `google`.
+    let provider: String
+    /// The issuer, where the provider's name can come to mean another one; else empty.
+    let realm: String
+    /// Who they are there.
+    let subject: String
+    /// The address that they have there.
+    let email: String?
+    let createdAt: Timestamp
+    let lastUsedAt: Timestamp
+}
+
+typealias IdentityID = Identifier<Identity>

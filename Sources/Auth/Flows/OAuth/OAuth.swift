@@ -1,0 +1,234 @@
+import OrderedCollections
+import Storage
+
+/// Signing in by a provider: where to send somebody, and what to do when they come back.
+struct OAuth: Sendable {
+    let services: Services
+    let exchanges: OAuthExchange
+    let signIns: OAuthSignIn
+    let states: OAuthStates
+
+    /// The providers that are switched on and set up.
+    func providers() async throws -> [OAuthProvider] {
+        OAuthClient.all(try await services.settings()).map(\.provider)
+    }
+
+    /// By the names of the providers, whether they are on or not.
+    func displayNames() async throws -> [String: String] {
+        let settings = try await services.settings()
+        return Dictionary(
+            uniqueKeysWithValues: OAuthClient.names(settings).map { ($0, OAuthClient.displayName(of: $0, settings)) }
+        )
+    }
+
+    // MARK: Going there
+
+    /// What an application asks for.
+    struct Wish: Sendable {
+        let provider: String
+        let redirectURI: String
+        var state: String?
+        var usesPKCE = false
+        /// PKCE's, when the application keeps the verifier.
+        var challenge: String?
+        /// The provider posts its answer to this server (Apple's `form_post`).
+        var usesLanding = false
+    }
+
+    struct Authorization: Sendable {
+        let url: String
+        let pkce: OAuthState.PKCE
+        let state: String
+    }
+
+    /// Where to send the browser; `user` is who links a provider to their account.
+    ///
+    /// Throws `provider_disabled`, `validation_failed`, `provider_failed`.
+    func authorize(_ wish: Wish, in collection: Collection, for user: UserID? = nil) async throws -> Authorization {
+        let settings = try await services.settings()
+        let client = try OAuthClient.named(wish.provider, settings)
+        let pkce: OAuthState.PKCE =
+            if wish.challenge != nil { .client } else if wish.usesPKCE || client.provider.needsPKCE {
+                .server(verifier: Base64URL.encode(services.random.bytes(32)))
+            } else { .none }
+        try check(wish, client, pkce)
+        let landing = wish.usesLanding ? try landing(of: wish.provider, collection, settings) : nil
+        let provider = try await exchanges.discovered(client)
+        let state = wish.state ?? Base64URL.encode(services.random.bytes(24))
+        let kept = OAuthState(
+            provider: wish.provider,
+            redirectURI: wish.redirectURI,
+            landingURI: landing,
+            pkce: pkce,
+            nonce: provider.sendsNonce ? Base64URL.encode(services.random.bytes(16)) : nil,
+            user: user
+        )
+        try await states.keep(kept, as: state, in: collection)
+        return Authorization(
+            url: Self.url(provider, client, kept, state: state, challenge: wish.challenge),
+            pkce: pkce,
+            state: state
+        )
+    }
+
+    private func check(_ wish: Wish, _ client: OAuthClient, _ pkce: OAuthState.PKCE) throws {
+        var problems: [String: String] = [:]
+        problems["redirectUri"] = client.redirects.problem(with: wish.redirectURI)
+        if wish.state == nil, case .server = pkce {
+            problems["state"] = "is required with PKCE by the server: make a random one for every sign-in"
+        }
+        if let challenge = wish.challenge, challenge.wholeMatch(of: /[A-Za-z0-9_-]{43}/) == nil {
+            problems["code_challenge"] = "must be the base64url of a SHA-256 digest, 43 characters"
+        }
+        guard problems.isEmpty else { throw AuthError.validation(problems) }
+    }
+
+    private func landing(of provider: String, _ collection: Collection, _ settings: Settings) throws -> String {
+        let base = settings.text("app.url")
+        guard !base.isEmpty else {
+            throw AuthError.validation(["landing": "needs the setting app.url, under which this server is reached"])
+        }
+        return
+            "\(base.hasSuffix("/") ? String(base.dropLast()) : base)/api/auth/\(collection.name)/oauth2/\(provider)/landing"
+    }
+
+    private static func url(
+        _ provider: OAuthProvider,
+        _ client: OAuthClient,
+        _ kept: OAuthState,
+        state: String,
+        challenge: String?
+    ) -> String {
+        var parameters = [
+            ("response_type", "code"), ("client_id", client.clientID), ("redirect_uri", kept.providerRedirectURI),
+        ]
+        if !provider.scopes.isEmpty { parameters.append(("scope", provider.scopes.joined(separator: " "))) }
+        parameters.append(("state", state))
+        if let nonce = kept.nonce { parameters.append(("nonce", nonce)) }
+        let ours: String? =
+            if case .server(let verifier) = kept.pkce { Base64URL.encode(Digest(of: verifier).bytes) } else { nil }
+        if let challenge = challenge ?? ours {
+            parameters += [("code_challenge", challenge), ("code_challenge_method", "S256")]
+        }
+        return FormEncoding.append(parameters + provider.parameters, to: provider.authorizationURL)
+    }
+
+    /// Where a browser goes on to that a provider has made post its answer here: to the application, with what was posted.
+    ///
+    /// Throws `invalid_oauth_state`.
+    func landing(_ posted: [(String, String)], state: String, of provider: String, in collection: Collection)
+        async throws -> String
+    {
+        guard let kept = try await states.look(at: state, in: collection), kept.provider == provider,
+            kept.landingURI != nil
+        else { throw AuthError(.invalidOAuthState) }
+        return FormEncoding.append(posted + [("state", state)], to: kept.redirectURI)
+    }
+
+    // MARK: Coming back
+
+    /// What an application got by way of the browser.
+    struct Return: Sendable {
+        let provider: String
+        let code: Secret<String>
+        let redirectURI: String
+        var state: String?
+        var verifier: Secret<String>?
+    }
+
+    /// Who has come back.
+    ///
+    /// A state that was sent is spent, whatever comes of it. Throws `provider_disabled`, `validation_failed`,
+    /// `invalid_oauth_state`, and like ``OAuthExchange/profile(by:of:)``.
+    func profile(of back: Return, by user: UserID? = nil, in collection: Collection) async throws -> (
+        OAuthProfile, OAuthClient
+    ) {
+        let client = try OAuthClient.named(back.provider, try await services.settings())
+        if let problem = client.redirects.problem(with: back.redirectURI) {
+            throw AuthError.validation(["redirectUri": problem])
+        }
+        var kept: OAuthState?
+        if let text = back.state {
+            kept = try await states.redeem(
+                text,
+                of: back.provider,
+                redirectURI: back.redirectURI,
+                by: user,
+                in: collection
+            )
+        }
+        let code = OAuthExchange.Code(
+            text: back.code,
+            redirectURI: kept?.providerRedirectURI ?? back.redirectURI,
+            verifier: try Self.verifier(back, kept, client.provider),
+            nonce: kept?.nonce
+        )
+        return (try await exchanges.profile(by: code, of: client), client)
+    }
+
+    private static func verifier(_ back: Return, _ kept: OAuthState?, _ provider: OAuthProvider) throws
+        -> Secret<String>?
+    {
+        switch (kept?.pkce, back.verifier) {
+        case (.server?, _?): throw AuthError.validation(["code_verifier": "can't be sent: this server keeps it"])
+        case (.server(let verifier)?, nil): return Secret(verifier)
+        case (.client?, nil): throw AuthError.validation(["code_verifier": "is required"])
+        case (nil, nil) where provider.needsPKCE:
+            throw AuthError.validation(["state": "is required, as it was sent to authorize"])
+        case (_, let verifier): return verifier
+        }
+    }
+
+    /// Signs in who has come back from a provider.
+    ///
+    /// Throws like ``profile(of:by:in:)`` and ``OAuthSignIn/begin(by:at:in:from:as:record:)``.
+    func exchange(
+        _ back: Return,
+        in collection: Collection,
+        from client: Client,
+        as wish: TokenWish,
+        record: OrderedDictionary<String, JSON>
+    ) async throws -> OAuthOutcome {
+        let (profile, provider) = try await profile(of: back, in: collection)
+        return try await signIns.begin(
+            by: profile,
+            at: provider,
+            in: collection,
+            from: client,
+            as: wish,
+            record: record
+        )
+    }
+
+    /// Signs in who has an ID token from the provider itself, as mobile applications do; each is good once.
+    ///
+    /// Throws `provider_disabled`, `validation_failed`, and like ``OAuthExchange/profile(byIDToken:nonce:of:)``.
+    func exchange(
+        idToken: Secret<String>,
+        nonce: String,
+        of name: String,
+        in collection: Collection,
+        from client: Client,
+        as wish: TokenWish,
+        record: OrderedDictionary<String, JSON>
+    ) async throws -> OAuthOutcome {
+        let provider = try OAuthClient.named(name, try await services.settings())
+        let profile = try await exchanges.profile(byIDToken: idToken.reveal(), nonce: nonce, of: provider)
+        let now = services.clock.now()
+        // Without its signature, which has more than one spelling (ECDSA).
+        let signed = idToken.reveal().split(separator: ".").dropLast().joined(separator: ".")
+        let token = OneTimeToken(chosen: "id_token:\(signed)", in: collection.id)
+        let isFirst = try await services.db.write { tx in
+            try tx.claimOneTimeToken(token, for: .idToken, of: .server, at: now)
+        }
+        guard isFirst else { throw AuthError(.invalidIDToken, "This ID token was used before. Get a new one.") }
+        return try await signIns.begin(
+            by: profile,
+            at: provider,
+            in: collection,
+            from: client,
+            as: wish,
+            record: record
+        )
+    }
+}

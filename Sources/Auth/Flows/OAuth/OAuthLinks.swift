@@ -1,0 +1,78 @@
+import Storage
+
+/// The providers of a user who is signed in: connected, listed, unlinked.
+struct OAuthLinks: Sendable {
+    let services: Services
+    let oauth: OAuth
+    let reauthentication: Reauthentication
+
+    /// Where to send the browser to link a provider to the caller's account; only ``connect(_:by:factor:from:)`` takes what comes
+    /// of it, from the same user.
+    ///
+    /// Throws like ``OAuth/authorize(_:in:for:)``.
+    func authorize(_ wish: OAuth.Wish, by principal: Principal) async throws -> OAuth.Authorization {
+        _ = try principal.signedInSession()
+        return try await oauth.authorize(wish, in: principal.collection, for: principal.user.id)
+    }
+
+    /// Links the provider's account that the caller has signed in to; the owner is told.
+    ///
+    /// Throws like ``OAuth/profile(of:by:in:)`` and ``Reauthentication/check(_:factor:from:)``, `identity_taken`,
+    /// `provider_already_linked`.
+    func connect(
+        _ back: OAuth.Return,
+        by principal: Principal,
+        factor: SecondFactors.Factor?,
+        from client: Client
+    ) async throws {
+        try await reauthentication.check(principal, factor: factor, from: client)
+        let (user, collection) = (principal.user, principal.collection)
+        let (profile, provider) = try await oauth.profile(of: back, by: user.id, in: collection)
+        let now = services.clock.now()
+        let identity = Identity(profile, provider, of: user.id, in: collection, at: now, random: services.random)
+        let outbox = try await services.outboxIfOn()
+        let actor = principal.actor(from: client)
+        do {
+            try await services.write(as: actor) { [services] tx in
+                let known = try tx.identity(identity.provider, identity.realm, identity.subject, in: collection.id)
+                if known?.userID == user.id { return }
+                try tx.checkFree(identity)
+                try tx.link(identity, how: "connect", by: actor, services)
+                let notice = Notice.signInMethodAdded(provider.provider.displayName)
+                try outbox?.notify(user, of: notice, in: collection, from: client, tx)
+            }
+        } catch DatabaseError.unique {
+            // Somebody else was faster.
+            throw AuthError(.identityTaken)
+        }
+    }
+
+    /// Oldest first.
+    func list(of principal: Principal) async throws -> [Identity] {
+        try await services.db.read { tx in try tx.identities(of: principal.user.id) }
+    }
+
+    /// Removes the caller's own link; their other sessions that were begun by a provider end.
+    ///
+    /// Throws `not_found`, `last_way_in` when there is no password and no other link, `session_required`.
+    func unlink(_ provider: String, by principal: Principal, from client: Client) async throws {
+        let session = try principal.signedInSession()
+        let user = principal.user.id
+        let actor = principal.actor(from: client)
+        let now = services.clock.now()
+        try await services.write(as: actor) { [services] tx in
+            guard let identity = try tx.removeIdentity(provider, of: user) else {
+                throw AuthError(.notFound, "This provider is not linked to your account.")
+            }
+            if try tx.passwordHash(of: user) == nil, try tx.countIdentities(of: user) == 0 {
+                throw AuthError(.lastWayIn)
+            }
+            for other in try tx.liveSessions(of: user, at: now)
+            where other.id != session.id && other.methods.contains(.federated) {
+                _ = try tx.endSession(other.id, of: user, because: .revoked, at: now)
+            }
+            let details: JSON = ["provider": .string(identity.provider), "subject": .string(identity.subject)]
+            try tx.audit(.identityUnlinked, by: actor, on: user, details: details, services)
+        }
+    }
+}

@@ -1,0 +1,373 @@
+import OrderedCollections
+import Storage
+
+/// How a sign-in by a provider goes on.
+enum OAuthOutcome: Sendable {
+    case signIn(SignInOutcome)
+    /// There is a user with this email: they show that it is theirs by `oauth2/merge-confirm`.
+    case mergeRequired(OneTimeToken)
+
+    var json: JSON {
+        switch self {
+        case .signIn(let outcome): outcome.json
+        case .mergeRequired(let token): ["merge_required": true, "merge_token": .string(token.text)]
+        }
+    }
+}
+
+/// Finds the user of a profile, or makes one, and signs them in.
+///
+/// The order (contract §3): a known identity signs in · a verified email that is a user's is linked to that user, or has to be
+/// confirmed by them · an unverified email that is taken is refused · anybody else gets a new account without a password.
+struct OAuthSignIn: Sendable {
+    /// A decision that others overtake is made anew so often.
+    static let attemptsMax = 4
+
+    let services: Services
+    let sessions: Sessions
+    let passwords: Passwords
+    let reauthentication: Reauthentication
+
+    /// Whose profile it is.
+    private enum Match: Sendable {
+        case known(Identity)
+        /// The user has the profile's email.
+        case email(User)
+        case nobody(EmailAddress)
+    }
+
+    /// What was found is not so any more.
+    private struct Overtaken: Error {}
+
+    /// `record` holds fields of the account, if a new one is made.
+    ///
+    /// Throws `oauth_profile_incomplete`, `email_taken`, `provider_already_linked`, `forbidden` where nobody may register,
+    /// `validation_failed` and the like for the record, and like ``Sessions/begin(_:in:lockout:from:as:with:)``.
+    func begin(
+        by profile: OAuthProfile,
+        at provider: OAuthClient,
+        in collection: Collection,
+        from client: Client,
+        as wish: TokenWish,
+        record: OrderedDictionary<String, JSON>
+    ) async throws -> OAuthOutcome {
+        for _ in 0..<Self.attemptsMax {
+            do {
+                switch try await match(profile, provider, in: collection) {
+                case .known(let identity):
+                    return .signIn(try await begin(identity, profile, in: collection, from: client, as: wish))
+                case .email(let user):
+                    // Who an admin is, a provider alone doesn't say.
+                    let settings = try await services.settings()
+                    if collection.isAdmins || settings.text("oauth2.link_strategy") == "confirm" {
+                        return .mergeRequired(try await askToMerge(profile, provider, with: user, from: client))
+                    }
+                    return .signIn(try await link(profile, provider, to: user, in: collection, from: client, as: wish))
+                case .nobody(let email):
+                    let new = try newUser(email, profile, record, in: collection)
+                    return .signIn(
+                        try await register(new, profile, provider, in: collection, from: client, as: wish)
+                    )
+                }
+            } catch is Overtaken {
+                continue
+            } catch DatabaseError.unique {
+                continue
+            }
+        }
+        throw AuthError(.unavailable, retryAfterSeconds: 1)
+    }
+
+    private func match(_ profile: OAuthProfile, _ client: OAuthClient, in collection: Collection) async throws -> Match
+    {
+        let provider = client.provider
+        let email = profile.email.flatMap { EmailAddress(parsing: $0) }
+        let (identity, user, isLinked) = try await services.db.read { tx in
+            let identity = try tx.identity(provider.name, client.realm, profile.subject, in: collection.id)
+            let name = email.map { SignInName(kind: .email, text: $0.text) }
+            let user = try name.flatMap { try tx.user(named: $0, in: collection.id) }
+            let isLinked = try user.map { try tx.identities(of: $0.id).contains { $0.provider == provider.name } }
+            return (identity, user, isLinked == true)
+        }
+        if let identity { return .known(identity) }
+        guard let email else {
+            throw AuthError(
+                .oauthProfileIncomplete,
+                "\(provider.displayName) did not tell an email address, which a new account needs."
+            )
+        }
+        guard let user else { return .nobody(email) }
+        guard profile.isEmailVerified, user.kind == .human else {
+            throw AuthError(
+                .emailTaken,
+                "There is an account with this email already. Sign in to it, then connect \(provider.displayName).",
+                details: ["email": "is already taken"]
+            )
+        }
+        // The same address under another subject may be somebody to whom it was given anew.
+        guard !isLinked else { throw AuthError(.providerAlreadyLinked) }
+        return .email(user)
+    }
+
+    // MARK: A known identity
+
+    private func begin(
+        _ identity: Identity,
+        _ profile: OAuthProfile,
+        in collection: Collection,
+        from client: Client,
+        as wish: TokenWish
+    ) async throws -> SignInOutcome {
+        let now = services.clock.now()
+        let proof = Proof(subject: identity.userID, methods: [.federated], at: now) { tx in
+            let current = try tx.identity(identity.provider, identity.realm, identity.subject, in: collection.id)
+            guard current?.userID == identity.userID else { throw Overtaken() }
+            try tx.noteIdentityUsed(identity.id, email: profile.email, at: now)
+            return true
+        }
+        return try await begin(proof, in: collection, from: client, as: wish)
+    }
+
+    // MARK: An email that is a user's
+
+    /// Links the profile to the user whose email it is.
+    ///
+    /// Where nobody has shown the email to be theirs, the account may be a trap that somebody else has laid for its owner
+    /// (pre-hijacking): whatever it can be signed in by is removed first.
+    private func link(
+        _ profile: OAuthProfile,
+        _ client: OAuthClient,
+        to user: User,
+        in collection: Collection,
+        from address: Client,
+        as wish: TokenWish
+    ) async throws -> SignInOutcome {
+        let now = services.clock.now()
+        let identity = Identity(profile, client, of: user.id, in: collection, at: now, random: services.random)
+        let outbox = try await services.outboxIfOn()
+        let actor = Actor(id: user.id, client: address)
+        let displayName = client.provider.displayName
+        let proof = Proof(subject: user.id, methods: [.federated], at: now) { [services] tx in
+            guard let current = try tx.user(user.id, in: collection.id), let email = current.email,
+                current.email?.folded == user.email?.folded
+            else { throw Overtaken() }
+            // Who may not sign in gets no other way in either; the decision refuses them.
+            guard current.status == .active, current.kind == .human else { return true }
+            if !current.isEmailVerified {
+                try tx.removeAllCredentials(of: user.id, at: now)
+                try tx.verifyEmail(email, of: user.id, at: now)
+                let details: JSON = ["provider": .string(client.provider.name)]
+                try tx.audit(.accountClaimed, by: actor, on: user.id, details: details, services)
+                let notice = Notice.accountClaimed(by: displayName, since: current.createdAt)
+                try outbox?.notify(current, of: notice, in: collection, from: address, tx)
+            } else {
+                let notice = Notice.signInMethodAdded(displayName)
+                try outbox?.notify(current, of: notice, in: collection, from: address, tx)
+            }
+            try tx.link(identity, how: "email", by: actor, services)
+            return true
+        }
+        return try await begin(proof, in: collection, from: address, as: wish)
+    }
+
+    // MARK: A new user
+
+    private func newUser(
+        _ email: EmailAddress,
+        _ profile: OAuthProfile,
+        _ record: OrderedDictionary<String, JSON>,
+        in collection: Collection
+    ) throws -> User {
+        guard collection.options.registration && !collection.isAdmins else {
+            throw AuthError(.forbidden, "Accounts of this collection are made by admins.")
+        }
+        var body = record
+        if body[FieldSchema.email] != nil {
+            throw AuthError.validation(["email": "can't be set: it is the provider's"])
+        }
+        body[FieldSchema.email] = .string(email.text)
+        // What the provider tells fills fields of these names, if there are such and it fits.
+        for (name, value) in [("name", profile.name), ("picture", profile.picture)] where body[name] == nil {
+            guard let value, let field = collection.schema[name], field.problem(with: .string(value)) == nil else {
+                continue
+            }
+            body[name] = .string(value)
+        }
+        let input = try RecordInput(body, for: .create(.human), in: collection)
+        let now = services.clock.now()
+        return User(
+            id: UserID(at: now, random: services.random),
+            collectionID: collection.id,
+            kind: .human,
+            status: .active,
+            email: email.text,
+            username: input.username.flatMap { $0?.text },
+            isEmailVerified: profile.isEmailVerified,
+            isAnonymous: false,
+            data: try input.applied(to: [:]),
+            createdAt: now,
+            updatedAt: now
+        )
+    }
+
+    private func register(
+        _ user: User,
+        _ profile: OAuthProfile,
+        _ client: OAuthClient,
+        in collection: Collection,
+        from address: Client,
+        as wish: TokenWish
+    ) async throws -> SignInOutcome {
+        let now = services.clock.now()
+        let identity = Identity(profile, client, of: user.id, in: collection, at: now, random: services.random)
+        let outbox = try await services.outboxIfOn()
+        let actor = Actor(id: user.id, client: address)
+        let proof = Proof(subject: user.id, methods: [.federated], at: now) { _ in true }
+        return try await begin(proof, in: collection, from: address, as: wish) { [services] tx in
+            try tx.checkUnchanged(collection)
+            do {
+                try tx.insertUser(user, schema: collection.schema)
+            } catch let error as AuthError where error.code == .emailTaken {
+                throw Overtaken()
+            }
+            let details: JSON = [
+                "collection": .string(collection.name), "provider": .string(client.provider.name),
+            ]
+            try tx.audit(.userRegistered, by: actor, on: user.id, details: details, services)
+            try tx.link(identity, how: "registration", by: actor, services)
+            if !user.isEmailVerified { try outbox?.mailToken(.verify, to: user.addressee(), in: collection, tx) }
+        }
+    }
+
+    // MARK: Confirming a merge
+
+    /// A token that goes with the user's password, or with their being signed in.
+    private func askToMerge(_ profile: OAuthProfile, _ client: OAuthClient, with user: User, from address: Client)
+        async throws -> OneTimeToken
+    {
+        let token = OneTimeToken(random: services.random)
+        let merge = PendingMerge(profile, client)
+        let now = services.clock.now()
+        try await services.db.write { [services] tx in
+            try tx.issueOneTimeToken(token, for: .merge, of: .user(user.id), payload: merge.payload, at: now)
+            let details: JSON = ["provider": .string(client.provider.name)]
+            try tx.audit(.mergeRequired, by: Actor(id: nil, client: address), on: user.id, details: details, services)
+        }
+        return token
+    }
+
+    /// Links what waits to the user who shows that the account is theirs, by their password or by being signed in.
+    ///
+    /// Throws `invalid_one_time_token`, `invalid_credentials` for a wrong password, which counts like a failed sign-in and
+    /// against the token, `validation_failed` where there is neither, `forbidden` for somebody else's account,
+    /// `reauthentication_required`, `identity_taken`, `provider_already_linked`.
+    func confirmMerge(
+        _ text: String,
+        password: Secret<String>?,
+        by principal: Principal?,
+        factor: SecondFactors.Factor?,
+        in collection: Collection,
+        from client: Client,
+        as wish: TokenWish
+    ) async throws -> SignInOutcome {
+        guard let token = OneTimeToken(parsing: text),
+            let holder = try await services.holder(of: token, for: [.merge], in: collection),
+            let merge = holder.grant.payload.flatMap(PendingMerge.init)
+        else { throw AuthError(.invalidOneTimeToken) }
+        let user = holder.user
+        var shown: Proof
+        if let password {
+            shown = try await proved(password, of: user, in: collection, token, from: client)
+        } else if let principal {
+            guard principal.user.id == user.id else {
+                throw AuthError(.forbidden, "This sign-in belongs to another account.")
+            }
+            try await reauthentication.check(principal, factor: factor, from: client)
+            let session = try principal.signedInSession()
+            shown = Proof(subject: user.id, methods: session.methods, at: session.provedAt) { _ in true }
+        } else {
+            throw AuthError.validation(["password": "is required, or sign in to the account first"])
+        }
+        let now = services.clock.now()
+        let identity = Identity(merge, of: user.id, in: collection, at: now, random: services.random)
+        let outbox = try await services.outboxIfOn()
+        let actor = principal?.actor(from: client) ?? Actor(id: user.id, client: client)
+        let first = shown
+        let methods = first.methods.filter { $0 != .federated } + [.federated]
+        let proof = Proof(subject: user.id, methods: methods, at: first.at) { [services] tx in
+            guard try first.redeem(tx) else { return false }
+            guard try tx.redeemOneTimeToken(token, for: [.merge], at: now)?.subject == user.id,
+                let current = try tx.user(user.id, in: collection.id)
+            else { throw AuthError(.invalidOneTimeToken) }
+            try tx.checkFree(identity)
+            if let email = current.email, email.folded == merge.email?.folded {
+                try tx.verifyEmail(email, of: user.id, at: now)
+            }
+            try tx.link(identity, how: "merge", by: actor, services)
+            let notice = Notice.signInMethodAdded(merge.displayName)
+            try outbox?.notify(current, of: notice, in: collection, from: client, tx)
+            return true
+        }
+        return try await begin(proof, in: collection, from: client, as: wish)
+    }
+
+    private func proved(
+        _ password: Secret<String>,
+        of user: User,
+        in collection: Collection,
+        _ token: OneTimeToken,
+        from client: Client
+    ) async throws -> Proof {
+        do {
+            return try await passwords.proof(password, of: user, from: client)
+        } catch let error as AuthError where error.code == .invalidCredentials {
+            try await services.db.write { tx in try tx.countMiss(token) }
+            throw error
+        }
+    }
+
+    // MARK: The one end
+
+    private func begin(
+        _ proof: Proof,
+        in collection: Collection,
+        from client: Client,
+        as wish: TokenWish,
+        with changes: @escaping @Sendable (Transaction) throws -> Void = { _ in }
+    ) async throws -> SignInOutcome {
+        let account = Lockout.Account(user: proof.subject, name: nil, collection: collection.id)
+        let lockout = Lockout(services: services, account: account, client: client)
+        do {
+            return try await sessions.begin(
+                proof,
+                in: collection,
+                lockout: lockout,
+                from: client,
+                as: wish,
+                with: changes
+            )
+        } catch let error as AuthError where error.code == .invalidCredentials {
+            throw AuthError(.invalidCredentials, "This account can't sign in. Ask whoever runs this service.")
+        }
+    }
+}
+
+extension Transaction {
+    /// Throws `identity_taken` when it is somebody else's, `provider_already_linked` when the user has another of the provider.
+    func checkFree(_ identity: Identity) throws {
+        if try self.identity(identity.provider, identity.realm, identity.subject, in: identity.collectionID) != nil {
+            throw AuthError(.identityTaken)
+        }
+        guard try !identities(of: identity.userID).contains(where: { $0.provider == identity.provider }) else {
+            throw AuthError(.providerAlreadyLinked)
+        }
+    }
+
+    func link(_ identity: Identity, how: String, by actor: Actor, _ services: Services) throws {
+        try insertIdentity(identity)
+        let details: JSON = [
+            "provider": .string(identity.provider), "subject": .string(identity.subject), "how": .string(how),
+        ]
+        try audit(.identityLinked, by: actor, on: identity.userID, details: details, services)
+    }
+}
