@@ -40,7 +40,7 @@ struct AddressRange: Sendable, Equatable {
     }
 
     /// Four or sixteen bytes; an IPv4 address in IPv6 clothes (`::ffff:1.2.3.4`) is that IPv4 address.
-    private static func bytes(of text: String) -> [UInt8]? {
+    static func bytes(of text: String) -> [UInt8]? {
         guard !text.contains("%"), let address = try? SocketAddress(ipAddress: text, port: 0) else { return nil }
         switch address {
         case .v4(let v4): return withUnsafeBytes(of: v4.address.sin_addr) { Array($0) }

@@ -36,12 +36,21 @@ final class TestServer: Sendable {
         algorithm: SigningAlgorithm = .es256,
         settings: [String: String?] = [:],
         host: String = "127.0.0.1",
-        probes: [Route] = []
+        probes: [Route] = [],
+        outbound: OutboundClient = .live
     ) async throws {
         let db = try await engine.open(Schema.migrations)
         // PostgreSQL's caches are bypassed until others are heard; on SQLite nobody else is there.
         let node = Node(sealingKey: Random.system.bytes(32), isShared: engine != .sqlite, isWatching: engine != .sqlite)
-        try await self.init(db, node, algorithm: algorithm, settings: settings, host: host, probes: probes)
+        try await self.init(
+            db,
+            node,
+            algorithm: algorithm,
+            settings: settings,
+            host: host,
+            probes: probes,
+            outbound: outbound
+        )
     }
 
     /// So many nodes of one new database, each with a data directory of its own, on one clock.
@@ -74,6 +83,7 @@ final class TestServer: Sendable {
         settings: [String: String?]?,
         host: String = "127.0.0.1",
         probes: [Route] = [],
+        outbound: OutboundClient = .live,
         secret: String? = nil,
         mark: String? = nil
     ) async throws {
@@ -92,6 +102,7 @@ final class TestServer: Sendable {
             clock: WallClock { clock.now },
             random: .system,
             hasher: PasswordHasher(threads: Self.threads),
+            outbound: outbound,
             sealingKey: SealingKey(bytes: node.sealingKey)!,
             signingSecrets: SigningSecrets(
                 file: SigningSecretFile(directory: directory.path),

@@ -16,11 +16,12 @@ import Testing
         case recoveryCode
         case device
         case ticket
+        case provider
     }
 
     private static let device = "9f2c7a41d8e35b06c1f48a7392de5b6047ac8e19f3d2b5607c4e81a9d36f0b25"
     private static let email: JSON = "ada@example.org"
-    private static let settings: [String: String?] = ["auth.otp.enabled": "1"]
+    private static let settings = ScriptedProvider.settings.merging(["auth.otp.enabled": "1"]) { _, own in own }
 
     /// A request that signs in now, and the id of the user.
     private struct Prepared {
@@ -61,6 +62,11 @@ import Testing
             let trust: JSON = ["type": "device", "secret": .string(Self.device), "name": "phone"]
             _ = try await server.post("/api/users/me/secrets", trust, token: token).data()
             return ready("login/device", ["identity": Self.email, "secret": .string(Self.device)])
+        case .provider:
+            let profile = ScriptedProvider.Profile(subject: "1", email: "ada@example.org", isVerified: true)
+            _ = try await server.exchange(profile).data()
+            guard case .object(let body) = ScriptedProvider.body(profile) else { return ready("", [:]) }
+            return ready("oauth2/exchange", body)
         }
     }
 
@@ -81,7 +87,7 @@ import Testing
     @Test(arguments: Engine.available, Entry.allCases)
     func `every way in gives either type of token`(_ engine: Engine, _ entry: Entry) async throws {
         for type in TokenType.allCases where entry != .ticket || type == .jwt {
-            let server = try await TestServer(engine, settings: Self.settings)
+            let server = try await TestServer(engine, settings: Self.settings, outbound: ScriptedProvider.client)
             let ready = try await prepared(entry, on: server)
             var body = ready.body
             if entry != .ticket { body["token_type"] = .string(type.rawValue) }
@@ -95,7 +101,7 @@ import Testing
     @Test(arguments: Engine.available, Entry.allCases)
     func `nobody gets in by it who may not`(_ engine: Engine, _ entry: Entry) async throws {
         for status in ["suspended", "pending"] {
-            let server = try await TestServer(engine, settings: Self.settings)
+            let server = try await TestServer(engine, settings: Self.settings, outbound: ScriptedProvider.client)
             let ready = try await prepared(entry, on: server)
             let before = try await sessions(server)
             try await server.services.db.write { tx in
@@ -111,7 +117,7 @@ import Testing
 
     @Test(arguments: Engine.available, Entry.allCases)
     func `nobody gets in by it while the account is locked`(_ engine: Engine, _ entry: Entry) async throws {
-        let server = try await TestServer(engine, settings: Self.settings)
+        let server = try await TestServer(engine, settings: Self.settings, outbound: ScriptedProvider.client)
         let ready = try await prepared(entry, on: server)
         let before = try await sessions(server)
         let wrong: JSON = ["email": Self.email, "password": "wrong wrong"]

@@ -1,0 +1,308 @@
+"""Sign-in by a provider: whose account it leads to (contract §3 OAuth2), row by row, and the accounts that squatters lay
+for others."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+from conftest import PASSWORD, Server, fresh_email
+from identity_provider import person
+from oauth_app import SECRETS, App, account, audited, device, knows_password, mailed, mails, signing_in
+from smtp import change_settings
+from test_mfa import Person, code
+from tokens import changed, claims
+
+PARALLEL = 16
+NEW_PASSWORD = "an even better one"
+FIELDS = [
+    {"name": "nick", "type": "text", "required": True, "max": 20}, {"name": "name", "type": "text", "max": 15},
+    {"name": "picture", "type": "url"},
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def app(server: Server) -> Iterator[App]:
+    with signing_in(server, "oidc", "oidc-other") as made:
+        change_settings(server, {"auth.otp.enabled": "1"})
+        yield made
+
+
+@pytest.fixture(scope="module")
+def members(server: Server) -> str:
+    """A collection whose users have fields."""
+    body = {"name": "members", "type": "auth", "fields": FIELDS}
+    return str(server.call("POST", "/api/collections", body, server.admin).data["name"])
+
+
+def written(server: Server) -> list[int]:
+    """How many users and links there are."""
+    return [server.query(f"SELECT count(*) FROM {table}")[0][0] for table in ("users", "identities", "sessions")]
+
+
+# A known identity
+
+
+def test_a_known_identity_signs_in_whatever_became_of_its_email(app: App) -> None:
+    user = person()
+    id = app.signed_in(user)["record"]["id"]
+    other = account(app.server)
+    for changes in (
+        {}, {"email": fresh_email()}, {"email": None}, {"email_verified": False}, {"email": other.email},
+        {"email": other.email, "email_verified": False},
+    ):  # fmt: skip
+        record = app.signed_in(changed(user, changes))["record"]
+        assert (record["id"], record["email"], record["email_verified"]) == (id, user["email"], True)
+    assert app.links(other.token) == []
+    assert {row["subject_id"] for row in audited(app.server, "sign_in.succeeded", actor=id)} == {id}
+
+
+def test_a_known_identity_stays_when_its_user_changes_the_email(app: App) -> None:
+    user = person()
+    login = app.signed_in(user)
+    new = fresh_email()
+    path = f"/api/admin/users/users/{login['record']['id']}"
+    app.server.call("PATCH", path, {"email": new}, app.server.admin).accepted()
+    assert app.signed_in(user)["record"]["email"] == new
+
+
+# An email that is a user's
+
+
+def test_a_verified_email_links_the_user_who_has_it_and_they_are_told(app: App) -> None:
+    who = account(app.server)
+    assert app.server.me(who.token).data["email_verified"] is True
+    login = app.signed_in(changed(who.person, {"email": who.email.upper()}))
+    assert (login["record"]["id"], login["record"]["email"]) == (who.id, who.email)
+    assert app.links(login["token"]) == ["oidc"]
+    # Nothing of theirs is touched.
+    assert app.server.sees(who.token)
+    assert knows_password(app.server, who.email)
+    (row,) = audited(app.server, "identity.linked", subject=who.id)
+    assert (row["actor_id"], row["outcome"], row["details"]["provider"]) == (who.id, "success", "oidc")
+    notice = mailed(app.server, who.email, "notice")
+    assert "OpenID Connect" in notice["text"]
+    assert len(mails(app.server, who.email, "notice")) == 1
+    assert app.signed_in(who.person)["record"]["id"] == who.id
+    assert len(mails(app.server, who.email, "notice")) == 1
+
+
+@pytest.mark.parametrize("is_verified", [True, False])
+@pytest.mark.parametrize("word", [None, False, "true", "false", 1, 0, "", [], [True], {}, {"true": True}])
+def test_an_unverified_email_that_is_taken_is_refused_and_nothing_is_written(
+    app: App, is_verified: bool, word: Any
+) -> None:
+    who = account(app.server, is_verified=is_verified)
+    before = written(app.server)
+    user = changed(who.person, {"email_verified": word})
+    refused = app.sign_in(user).refused(409, code="email_taken")
+    assert "OpenID Connect" in refused["error"]
+    assert written(app.server) == before
+    assert app.links(who.token) == []
+    assert knows_password(app.server, who.email)
+    assert audited(app.server, "identity.linked", subject=who.id) == []
+
+
+def test_the_word_of_one_answer_does_not_verify_the_address_of_another(app: App) -> None:
+    """An ID token that says "verified" without an address, beside a userinfo with somebody's."""
+    who = account(app.server)
+    with app.idp.lying(claims={"email": None}, userinfo={"email_verified": None}):
+        app.sign_in(who.person).refused(409, code="email_taken")
+    with app.idp.lying(claims={"email_verified": None, "email": None}, userinfo={"email_verified": False}):
+        app.sign_in(who.person).refused(409, code="email_taken")
+    with app.idp.lying(claims={"email": None, "email_verified": None}):
+        assert app.signed_in(who.person)["record"]["id"] == who.id
+
+
+def test_another_subject_with_the_same_address_is_not_let_in(app: App) -> None:
+    """Addresses are given to new people."""
+    user = person()
+    token = app.signed_in(user)["token"]
+    before = written(app.server)
+    app.sign_in(person(email=user["email"])).refused(409, code="provider_already_linked")
+    assert written(app.server) == before
+    # Another provider that has verified it may.
+    app.by("oidc-other").signed_in(person(email=user["email"]))
+    assert app.links(token) == ["oidc", "oidc-other"]
+
+
+def test_system_users_are_nobody_s_account(app: App) -> None:
+    email = fresh_email()
+    body = {"kind": "system", "email": email}
+    reply = app.server.call("POST", "/api/admin/users/users", body, app.server.admin)
+    if reply.status == 200:
+        app.sign_in(person(email=email)).refused(409, code="email_taken")
+
+
+def test_of_sixteen_links_of_one_user_at_once_one_is_made(app: App) -> None:
+    who = account(app.server)
+    backs = [app.back(who.person) for _ in range(PARALLEL)]
+    with ThreadPoolExecutor(PARALLEL) as pool:
+        ids = [reply.data["record"]["id"] for reply in pool.map(app.exchange, backs)]
+    assert set(ids) == {who.id}
+    assert len(audited(app.server, "identity.linked", subject=who.id)) == 1
+
+
+# A new user
+
+
+@pytest.mark.parametrize("word", [True, False, None, "true", 1])
+def test_somebody_new_gets_an_account_without_a_password(app: App, word: Any) -> None:
+    user = person(email_verified=word)
+    login = app.signed_in(user)
+    record = login["record"]
+    assert (record["email"], record["email_verified"], record["kind"]) == (user["email"], word is True, "human")
+    assert app.server.call("GET", SECRETS, token=login["token"]).data == []
+    for password in ("", PASSWORD, user["sub"], user["email"]):
+        body = {"email": user["email"], "password": password}
+        assert app.server.call("POST", "/api/auth/users/login", body).status in (401, 422)
+    assert app.links(login["token"]) == ["oidc"]
+    for action in ("user.registered", "identity.linked"):
+        (row,) = audited(app.server, action, subject=record["id"])
+        assert (row["actor_id"], row["details"]["provider"]) == (record["id"], "oidc")
+    # Only an address that nobody has vouched for is asked to be confirmed.
+    assert len(mails(app.server, user["email"], "verify")) == (0 if word is True else 1)
+
+
+def test_an_unverified_account_by_a_provider_gives_way_to_the_owner_of_the_address(app: App) -> None:
+    squatter = person(email_verified=False)
+    taken = app.signed_in(squatter)
+    owner = person(email=squatter["email"])
+    app.sign_in(owner).refused(409, code="provider_already_linked")
+    login = app.by("oidc-other").signed_in(owner)
+    assert login["record"]["id"] == taken["record"]["id"]
+    assert not app.server.sees(taken["token"])
+    assert app.links(login["token"]) == ["oidc-other"]
+    app.sign_in(squatter).refused(409, code="email_taken")
+
+
+def test_of_sixteen_first_sign_ins_at_once_one_account_is_made(app: App) -> None:
+    user = person()
+    backs = [app.back(user) for _ in range(PARALLEL)]
+    with ThreadPoolExecutor(PARALLEL) as pool:
+        replies = list(pool.map(app.exchange, backs))
+    assert Counter(reply.status for reply in replies) == {200: PARALLEL}
+    assert len({reply.data["record"]["id"] for reply in replies}) == 1
+    assert app.server.query(f"SELECT count(*) FROM users WHERE email = '{user['email']}'") == [(1,)]
+    assert app.server.query(f"SELECT count(*) FROM identities WHERE subject = '{user['sub']}'") == [(1,)]
+
+
+def test_of_registrations_and_first_sign_ins_at_once_one_account_is_made(app: App) -> None:
+    user = person()
+    backs = [app.back(user) for _ in range(PARALLEL // 2)]
+    body = {"email": user["email"], "password": PASSWORD}
+    calls: list[Callable[[], Any]] = []
+    for back in backs:
+        calls += [lambda back=back: app.exchange(back), lambda: app.server.call("POST", "/api/auth/users/register", body)]
+    with ThreadPoolExecutor(PARALLEL) as pool:
+        replies = list(pool.map(lambda call: call(), calls))
+    assert {reply.status for reply in replies[::2]} == {200}
+    assert {reply.status for reply in replies[1::2]} <= {200, 409}
+    assert app.server.query(f"SELECT count(*) FROM users WHERE email = '{user['email']}'") == [(1,)]
+    # The provider vouches for the address: whoever registered with it meanwhile is out.
+    assert not knows_password(app.server, user["email"])
+
+
+@pytest.mark.parametrize("email", [None, "", "nobody", 5, ["a@example.org"], "a@b@c.example", "a b@example.org", "x" * 300 + "@example.org"])
+def test_without_a_usable_email_there_is_no_new_account(app: App, email: Any) -> None:
+    before = written(app.server)
+    refused = app.sign_in(person(email=email)).refused(400, code="oauth_profile_incomplete")
+    assert "OpenID Connect" in refused["error"]
+    assert written(app.server) == before
+
+
+def test_fields_of_a_new_account_are_validated_and_those_of_a_known_one_left_alone(app: App, members: str) -> None:
+    into, user = app.into(members), person(name="Ada Lovelace", picture="https://example.org/ada.png")
+    for record, field in (
+        ({}, "nick"), ({"nick": "x" * 21}, "nick"), ({"nick": 5}, "nick"), ({"nick": "ada", "email": fresh_email()}, "email"),
+        ({"nick": "ada", "password": PASSWORD}, "password"), ({"nick": "ada", "email_verified": True}, "email_verified"),
+        ({"nick": "ada", "status": "suspended"}, "status"), ({"nick": "ada", "id": "x"}, "id"),
+        ({"nick": "ada", "groups": []}, "groups"),
+    ):  # fmt: skip
+        refused = into.sign_in(user, record=record).refused(422, code="validation_failed")
+        assert field in refused["details"], (record, refused)
+    made = into.signed_in(user, record={"nick": "ada"})["record"]
+    assert (made["nick"], made["name"], made["picture"]) == ("ada", "Ada Lovelace", user["picture"])
+    again = into.signed_in(changed(user, {"name": "Countess"}), record={"nick": "countess"})["record"]
+    assert (again["nick"], again["name"]) == ("ada", "Ada Lovelace")
+    # What doesn't fit is left out: nobody can help what a provider calls them.
+    other = into.signed_in(person(name="x" * 16, picture="not a url"), record={"nick": "bob"})["record"]
+    assert (other.get("name"), other.get("picture")) == (None, None)
+
+
+def test_collections_are_apart(app: App, members: str) -> None:
+    user = person()
+    mine = app.signed_in(user)["record"]["id"]
+    theirs = app.into(members).signed_in(user, record={"nick": "ada"})["record"]["id"]
+    assert mine != theirs
+    assert app.signed_in(user)["record"]["id"] == mine
+
+
+def test_providers_are_apart(app: App) -> None:
+    user = person()
+    mine = app.signed_in(user)["record"]["id"]
+    assert app.by("oidc-other").signed_in(changed(user, {"email": fresh_email()}))["record"]["id"] != mine
+
+
+def test_where_nobody_may_register_only_who_has_an_account_gets_in(app: App) -> None:
+    body = {"name": "closed", "type": "auth", "options": {"registration": False}}
+    app.server.call("POST", "/api/collections", body, app.server.admin).accepted()
+    user = person()
+    app.into("closed").sign_in(user).refused(403, code="forbidden")
+    body = {"email": user["email"], "password": PASSWORD, "email_verified": True}
+    made = app.server.call("POST", "/api/admin/users/closed", body, app.server.admin).data["id"]
+    assert app.into("closed").signed_in(user)["record"]["id"] == made
+
+
+def test_no_provider_makes_an_admin(app: App) -> None:
+    before = app.server.call("GET", "/api/admin/admins", token=app.server.admin).data
+    app.into("_admins").sign_in(person()).refused(403, code="forbidden")
+    root = app.into("_admins").sign_in(person(email=before[0]["email"]))
+    assert "token" not in root.json.get("data", {})
+    assert app.server.call("GET", "/api/admin/admins", token=app.server.admin).data == before
+
+
+# Who may not sign in
+
+
+@pytest.mark.parametrize("is_linked", [True, False])
+@pytest.mark.parametrize("status", ["suspended", "pending"])
+def test_a_suspended_user_does_not_get_in_by_a_provider_either(app: App, status: str, is_linked: bool) -> None:
+    who = account(app.server)
+    if is_linked:
+        app.signed_in(who.person)
+    path = f"/api/admin/users/users/{who.id}"
+    app.server.call("PATCH", path, {"status": status}, app.server.admin).accepted()
+    before = written(app.server)[:2]
+    app.sign_in(who.person).refused(401, code="invalid_credentials")
+    assert written(app.server)[:2] == before
+    (row,) = audited(app.server, "sign_in.failed", subject=who.id)
+    assert row["outcome"] == "failure"
+    app.server.call("PATCH", path, {"status": "active"}, app.server.admin).accepted()
+    assert app.signed_in(who.person)["record"]["id"] == who.id
+
+
+def test_the_link_of_a_deleted_user_is_gone(app: App) -> None:
+    user = person()
+    first = app.signed_in(user)["record"]["id"]
+    app.server.call("DELETE", f"/api/admin/users/users/{first}", token=app.server.admin).accepted()
+    second = app.signed_in(user)["record"]["id"]
+    assert second != first
+    assert app.server.query(f"SELECT user_id FROM identities WHERE subject = '{user['sub']}'") == [(second,)]
+
+
+def test_a_second_factor_is_asked_for_after_a_provider_too(app: App) -> None:
+    who = Person(app.server)
+    path = f"/api/admin/users/users/{app.server.me(who.token).data['id']}"
+    app.server.call("PATCH", path, {"email_verified": True}, app.server.admin).accepted()
+    for steps in (0, 1):
+        ticket = app.sign_in(person(sub=f"of {who.email}", email=who.email)).data
+        assert ticket.keys() >= {"mfa_required", "mfa_token"} and "token" not in ticket
+        app.server.secrets.note("mfa_token", ticket["mfa_token"])
+        body = {"mfa_token": ticket["mfa_token"], "code": code(who.secret, steps)}
+        login = app.server.call("POST", "/api/auth/users/login/mfa", body).data
+        assert set(claims(login["token"])["amr"]) == {"fed", "otp", "mfa"}
+        assert app.links(login["token"]) == ["oidc"]
