@@ -18,11 +18,13 @@ struct OpenAPI: Sendable {
                 "license": ["name": "Apache-2.0", "identifier": "Apache-2.0"],
             ],
             "servers": [["url": "/"]],
-            "security": [["bearer": []], ["basic": []]],
+            "security": .array(Self.credentials),
             "paths": .object(paths),
             "components": Self.components,
         ]
     }
+
+    private static let credentials: [JSON] = [["bearer": []], ["basic": []]]
 
     /// `/a/:b` as `/a/{b}`.
     static func template(_ path: String) -> String {
@@ -37,7 +39,11 @@ struct OpenAPI: Sendable {
             "tags": [.string(route.path.hasPrefix("/api/admin") || route.admits == .admin ? "admin" : "accounts")],
             "x-guard": .string(route.admits.rawValue),
         ]
-        if route.admits == .open { operation["security"] = [] }
+        switch route.admits {
+        case .open: operation["security"] = []
+        case .openToAll: operation["security"] = .array([[:]] + Self.credentials)
+        case .signedIn, .member, .ownerOrAdmin, .selfOrAdmin, .admin: break
+        }
         let parameters = parameters(route)
         if !parameters.isEmpty { operation["parameters"] = .array(parameters) }
         if let body = route.takes {

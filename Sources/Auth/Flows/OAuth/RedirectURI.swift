@@ -53,13 +53,11 @@ struct RedirectRules: Sendable {
     /// What is wrong with a list of them, as a setting; nil when nothing is.
     static func problem(with list: String) -> String? {
         let isGood = RedirectRules(list).allowed.allSatisfy { pattern in
-            guard pattern.hasSuffix("*") else { return RedirectURI.isValid(pattern) }
+            guard pattern.hasSuffix("*") else { return RedirectURI.isValid(pattern) && !pattern.contains("*") }
             // Behind a host, `*` would be for every host that begins alike.
-            return pattern.hasSuffix("/*") && RedirectURI.isValid(String(pattern.dropLast()))
-                && pattern.split(separator: "://", maxSplits: 1).last.map {
-                    $0.count > 2 && $0.dropLast(2).first != "/"
-                }
-                    == true
+            let prefix = String(pattern.dropLast())
+            return prefix.hasSuffix("/") && RedirectURI.isValid(prefix) && !prefix.contains("*")
+                && URLComponents(string: prefix)?.path.hasPrefix("/") == true
         }
         return isGood ? nil : "must be a list of redirect URIs, of which any may end in /* for every path below it"
     }
