@@ -112,17 +112,7 @@ struct Services: Sendable {
     func write<T: Sendable>(as actor: Actor, _ body: @escaping @Sendable (Transaction) throws -> T) async throws -> T {
         let now = clock.now()
         return try await db.write { tx in
-            if let id = actor.session {
-                let session = try tx.session(id)
-                if let reason = session == nil ? .deleted : session?.endReason(at: now) {
-                    throw AuthError(.sessionEnded, details: ["reason": reason.rawValue])
-                }
-            }
-            if let id = actor.apiKey, let user = actor.id {
-                guard let key = try tx.secret(id, of: user), key.state(at: now) == .active,
-                    try tx.user(user)?.status == .active
-                else { throw AuthError(.invalidToken) }
-            }
+            try tx.checkActing(actor, at: now)
             return try body(tx)
         }
     }
@@ -149,6 +139,22 @@ struct Services: Sendable {
 
     private static func single<Value>(_ topic: String, _ db: any Database) -> Cache<Unkeyed, Value> {
         Cache(capacity: 1, of: db) { $0 == topic ? .all : .none }
+    }
+}
+
+extension Transaction {
+    /// Throws `session_ended`, `invalid_token` for who can't act any more.
+    func checkActing(_ actor: Actor, at now: Timestamp) throws {
+        if let id = actor.session {
+            let session = try session(id)
+            if let reason = session == nil ? .deleted : session?.endReason(at: now) {
+                throw AuthError(.sessionEnded, details: ["reason": reason.rawValue])
+            }
+        }
+        guard let id = actor.apiKey, let user = actor.id else { return }
+        guard let key = try secret(id, of: user), key.state(at: now) == .active,
+            try self.user(user)?.status == .active
+        else { throw AuthError(.invalidToken) }
     }
 }
 

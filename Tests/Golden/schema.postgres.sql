@@ -134,6 +134,7 @@ CREATE TABLE secrets (
     expires_at bigint,
     scopes text,
     is_primary boolean NOT NULL DEFAULT false,
+    issued_by text,
     CONSTRAINT secrets_pkey PRIMARY KEY (id)
 ) WITH (fillfactor=70);
 
@@ -215,6 +216,7 @@ CREATE TABLE users (
     last_login_at bigint,
     pending_email text,
     mfa_enabled boolean NOT NULL DEFAULT false,
+    email_verified_at bigint,
     CONSTRAINT users_check CHECK (((kind = 'system'::text) OR (email IS NOT NULL))),
     CONSTRAINT users_kind_check CHECK ((kind = ANY (ARRAY['human'::text, 'system'::text]))),
     CONSTRAINT users_status_check CHECK ((status = ANY (ARRAY['active'::text, 'pending'::text, 'suspended'::text]))),

@@ -108,7 +108,7 @@ CREATE TABLE secrets (
     hash TEXT NOT NULL,
     created_at INTEGER NOT NULL,
     last_used_at INTEGER
-, state TEXT, sealed TEXT, last_step INTEGER, bucket INTEGER, name TEXT, lookup BLOB, expires_at INTEGER, scopes TEXT, is_primary INTEGER NOT NULL DEFAULT 0) STRICT;
+, state TEXT, sealed TEXT, last_step INTEGER, bucket INTEGER, name TEXT, lookup BLOB, expires_at INTEGER, scopes TEXT, is_primary INTEGER NOT NULL DEFAULT 0, issued_by TEXT) STRICT;
 
 CREATE INDEX secrets_by_user ON secrets (user_id);
 
@@ -176,7 +176,7 @@ CREATE TABLE users (
     data TEXT NOT NULL,
     created_at INTEGER NOT NULL,
     updated_at INTEGER NOT NULL,
-    last_login_at INTEGER, pending_email TEXT, mfa_enabled INTEGER NOT NULL DEFAULT 0,
+    last_login_at INTEGER, pending_email TEXT, mfa_enabled INTEGER NOT NULL DEFAULT 0, email_verified_at INTEGER,
     CHECK (kind = 'system' OR email IS NOT NULL),
     CONSTRAINT users_collection_id_email_folded UNIQUE (collection_id, email_folded),
     CONSTRAINT users_collection_id_username_folded UNIQUE (collection_id, username_folded)

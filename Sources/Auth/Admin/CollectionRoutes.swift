@@ -33,6 +33,7 @@ struct CollectionRoutes: Sendable {
                 "Remove a collection with all its accounts",
                 gives: .object([.required("deleted", .flag)])
             ) { call in
+                try call.principal().checkPerson()
                 try await collections.delete(call.parameter("id"), by: call.actor)
                 return .data(["deleted": true])
             },

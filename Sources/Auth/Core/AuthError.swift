@@ -167,6 +167,11 @@ extension AuthError {
         )
     }
 
+    /// Guests have no password: one comes with their promotion.
+    static func guestPassword(_ field: String) -> AuthError {
+        validation([field: "can't be set for a guest: promote makes it a real account"])
+    }
+
     /// 422 with one message a field.
     static func validation(_ details: [String: String]) -> AuthError {
         AuthError(.validationFailed, details: details)

@@ -31,7 +31,7 @@ struct EmailAddress: Hashable, Sendable {
         return atoms.allSatisfy { atom in
             guard let first = atom.first, !first.isMark else { return false }
             return atom.allSatisfy { scalar in
-                !scalar.properties.isWhitespace && !isControl(scalar)
+                !scalar.properties.isWhitespace && !scalar.isUnprintable
                     && !"\"(),:;<>[\\]".unicodeScalars.contains(scalar)
             }
         }
@@ -51,12 +51,6 @@ struct EmailAddress: Hashable, Sendable {
         }
     }
 
-    private static func isControl(_ scalar: Unicode.Scalar) -> Bool {
-        switch scalar.properties.generalCategory {
-        case .control, .format, .surrogate, .privateUse, .unassigned, .lineSeparator, .paragraphSeparator: true
-        default: false
-        }
-    }
 }
 
 /// An optional second name to sign in with: 1 to 64 letters, digits, `.`, `_` and `-`, so it can't be taken for an
@@ -80,6 +74,14 @@ struct Username: Hashable, Sendable {
 }
 
 extension Unicode.Scalar {
+    /// Control and format characters, line and paragraph separators, and what stands for nothing.
+    var isUnprintable: Bool {
+        switch properties.generalCategory {
+        case .control, .format, .surrogate, .privateUse, .unassigned, .lineSeparator, .paragraphSeparator: true
+        default: false
+        }
+    }
+
     /// A sign that joins the one before it.
     fileprivate var isMark: Bool {
         switch properties.generalCategory {

@@ -27,6 +27,18 @@ struct Principal: Sendable {
         return session
     }
 
+    /// For what could take over others' accounts: neither an API key nor a trusted device is a person before it.
+    ///
+    /// However long ago they signed in. Throws `session_required`, `reauthentication_required`.
+    func checkPerson() throws {
+        guard try signedInSession().methods.contains(where: \.isOfPerson) else {
+            throw AuthError(
+                .reauthenticationRequired,
+                "A trusted device can't do this alone: log in with the password."
+            )
+        }
+    }
+
     /// The admin behind an impersonation.
     var impersonator: UserID? { session?.impersonation?.admin }
 

@@ -21,9 +21,11 @@ extension Transaction {
         do {
             try execute(
                 """
-                INSERT INTO secrets (id, user_id, type, hash, lookup, name, expires_at, scopes, is_primary, created_at)
+                INSERT INTO secrets (id, user_id, type, hash, lookup, name, expires_at, scopes, is_primary, issued_by,
+                    created_at)
                 VALUES (\(secret.id), \(secret.userID), \(secret.type), \(hash), \(lookup), \(secret.name),
-                    \(secret.expiresAt), \(secret.scopes.map(Permission.list)), \(secret.isPrimary), \(secret.createdAt))
+                    \(secret.expiresAt), \(secret.scopes.map(Permission.list)), \(secret.isPrimary), \(secret.issuer),
+                    \(secret.createdAt))
                 """
             )
         } catch DatabaseError.unique("secrets_lookup") {
@@ -59,9 +61,41 @@ extension Transaction {
         for device in try devices.map(UserSecret.init) { try endSessions(begunBy: device, at: now) }
     }
 
-    func removeAPIKeys(of user: UserID) throws {
-        let keys = try all("DELETE FROM secrets WHERE user_id = \(user) AND type = 'apikey' RETURNING id")
+    func removeAPIKeys(of user: UserID) throws { _ = try removeAPIKeys(of: user, where: "TRUE") }
+
+    /// Those that an API key has made.
+    func removeAPIKeysOfKeys(of user: UserID) throws -> Int {
+        try removeAPIKeys(of: user, where: "issued_by IS NOT NULL")
+    }
+
+    private func removeAPIKeys(of user: UserID, where condition: SQL) throws -> Int {
+        let keys = try all(
+            "DELETE FROM secrets WHERE user_id = \(user) AND type = 'apikey' AND \(condition) RETURNING id"
+        )
         for key in keys { announce(Topic.secret(try key.get("id"))) }
+        return keys.count
+    }
+
+    /// Removes what may be somebody else's: API keys, devices and links that were made before the owner of the address showed
+    /// themselves; tells how many.
+    ///
+    /// `user` is as it was before its address was verified now.
+    func removeUnconfirmedCredentials(of user: User, at now: Timestamp) throws -> Int {
+        let time = user.isEmailVerified ? user.emailVerifiedAt : now.advanced(bySeconds: 1)
+        guard let time else { return 0 }
+        let devices = try secrets(of: user.id).filter { $0.type == .device && $0.createdAt < time }
+        for device in devices { try removeSecret(device, at: now) }
+        let links = try execute("DELETE FROM identities WHERE user_id = \(user.id) AND created_at < \(time)")
+        return try removeAPIKeys(of: user.id, where: "created_at < \(time)") + devices.count + links
+    }
+
+    /// Whether a user can be signed in to, or acted for, by anything but mail.
+    func hasCredentials(_ user: UserID) throws -> Bool {
+        try countIdentities(of: user) > 0
+            || one(
+                "SELECT id FROM secrets WHERE user_id = \(user) AND type IN ('password', 'apikey', 'device') LIMIT 1"
+            )
+                != nil
     }
 
     /// Removes whatever a user could sign in or act by, and ends their sessions; the account itself stays.
@@ -97,7 +131,8 @@ extension UserSecret {
             expiresAt: try row.get("expires_at"),
             scopes: scopes.map([Permission].init(list:)),
             isPrimary: try row.get("is_primary"),
-            isPending: try row.get("state", as: String?.self) == "pending"
+            isPending: try row.get("state", as: String?.self) == "pending",
+            issuer: try row.get("issued_by")
         )
     }
 }

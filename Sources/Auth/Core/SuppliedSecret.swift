@@ -22,22 +22,33 @@ enum SuppliedSecret {
         if isUUID(folded) {
             return "must not be a UUID: these are names, and often known; hash it with something secret"
         }
-        if [user.email?.lowercased(), user.username?.lowercased(), user.id.rawValue].contains(where: {
-            $0.map { $0.utf8.count >= 8 && folded.contains($0) } == true
-        }) {
-            return "must not contain the account's email, username or id"
+        let names = [user.email?.lowercased(), user.username?.lowercased(), user.id.rawValue].compactMap(\.self)
+        let joined = folded.filter { $0 != "-" && $0 != "_" }
+        if names.contains(where: { $0.utf8.count >= 8 && folded.contains($0) })
+            || joined.contains(user.id.rawValue.filter { $0 != "-" })
+            || names.contains(where: { folded.contains(Hex.encode(Digest(of: $0).bytes)) })
+        {
+            return "must not contain the account's email, username or id, nor a digest of them"
         }
         let isEasy =
             Set(characters).count < distinctMin.characters
             || Set(zip(characters, characters.dropFirst()).map { UInt16($0) << 8 | UInt16($1) }).count
                 < distinctMin.pairs
-            || isRepeated(characters) || isSequential(characters)
+            || isRepeated(characters) || isSequential(characters) || isTyped(folded)
         return isEasy ? "is too easy to guess: use random characters, such as those of `openssl rand -hex 32`" : nil
     }
 
-    /// With hyphens, as they are written; also in braces or as a URN.
+    /// As they are written, with hyphens or underscores; also in braces or as a URN. Without them, random digits look alike.
     private static func isUUID(_ folded: String) -> Bool {
-        folded.wholeMatch(of: /(urn:uuid:)?\{?[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\}?/) != nil
+        folded.wholeMatch(of: /(urn:uuid:)?\{?[0-9a-f]{8}([-_][0-9a-f]{4}){3}[-_][0-9a-f]{12}\}?/) != nil
+    }
+
+    /// Mostly along the rows of a keyboard.
+    private static func isTyped(_ folded: String) -> Bool {
+        let rows = ["1234567890", "qwertyuiop", "asdfghjkl", "zxcvbnm"]
+        let pairs = zip(folded, folded.dropFirst()).map { String([$0, $1]) }
+        let typed = pairs.count { pair in rows.contains { $0.contains(pair) || $0.contains(String(pair.reversed())) } }
+        return typed * 2 > pairs.count
     }
 
     /// A shorter text again and again.

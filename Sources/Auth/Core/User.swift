@@ -11,6 +11,8 @@ struct User: Sendable {
     let email: String?
     let username: String?
     let isEmailVerified: Bool
+    /// When it was verified; nil when it was so from the start.
+    var emailVerifiedAt: Timestamp?
     /// Takes the place of `email` when its owner confirms it from there.
     var pendingEmail: String?
     let isAnonymous: Bool

@@ -17,6 +17,8 @@ struct UserSecret: Sendable {
     let isPrimary: Bool
     /// A second factor whose first code was never seen.
     let isPending: Bool
+    /// The API key that has made this one; nil when a person has.
+    var issuer: SecretID?
 
     static let nameCountMax = 100
 

@@ -52,7 +52,7 @@ extension Transaction {
                 """
                 UPDATE users SET status = \(user.status), email = \(user.email), email_folded = \(user.email?.folded),
                     username = \(user.username), username_folded = \(user.username?.folded),
-                    email_verified = \(user.isEmailVerified), anonymous = \(user.isAnonymous), pending_email = \(user.pendingEmail), data = \(JSON.object(user.data).serialized),
+                    \(Self.verifiedSince(user.email, at: user.updatedAt)), email_verified = \(user.isEmailVerified), anonymous = \(user.isAnonymous), pending_email = \(user.pendingEmail), data = \(JSON.object(user.data).serialized),
                     updated_at = \(user.updatedAt)
                 WHERE id = \(user.id)
                 """
@@ -73,10 +73,17 @@ extension Transaction {
         announce(Topic.user(user))
         return try execute(
             """
-            UPDATE users SET email_verified = \(true), updated_at = \(now)
+            UPDATE users SET \(Self.verifiedSince(email, at: now)), email_verified = \(true), updated_at = \(now)
             WHERE id = \(user) AND email_folded = \(email.folded)
             """
         ) == 1
+    }
+
+    /// Keeps the time when it was verified already.
+    private static func verifiedSince(_ email: String?, at now: Timestamp) -> SQL {
+        """
+        email_verified_at = CASE WHEN email_verified AND email_folded = \(email?.folded) THEN email_verified_at ELSE \(now) END
+        """
     }
 
     func putPendingEmail(_ email: EmailAddress, of user: UserID) throws {
@@ -97,8 +104,8 @@ extension Transaction {
         try refusingTaken {
             try execute(
                 """
-                UPDATE users SET email = \(email), email_folded = \(email.folded), email_verified = \(true),
-                    pending_email = NULL, updated_at = \(now)
+                UPDATE users SET email = \(email), email_folded = \(email.folded),
+                    \(Self.verifiedSince(email, at: now)), email_verified = \(true), pending_email = NULL, updated_at = \(now)
                 WHERE id = \(user)
                 """
             )
@@ -207,6 +214,7 @@ extension User {
             email: try row.get("email"),
             username: try row.get("username"),
             isEmailVerified: try row.get("email_verified"),
+            emailVerifiedAt: try row.get("email_verified_at"),
             pendingEmail: try row.get("pending_email"),
             isAnonymous: try row.get("anonymous"),
             isMFAEnabled: try row.get("mfa_enabled"),

@@ -68,7 +68,9 @@ struct MailRoutes: Sendable {
         .optional("to", .text), .optional("template", .text), .optional("after", .text),
     ]
 
+    /// Mails hold what opens accounts: they are for people.
     private static func wanted(_ call: Call) throws -> MailDesk.Wanted {
+        try call.principal().checkPerson()
         var query = call.queryFields
         var wanted = MailDesk.Wanted()
         if query.has("to") { wanted.recipient = query.email("to") }

@@ -8,7 +8,7 @@ enum Notice: Sendable {
     /// Told to the address that was left.
     case emailChanged(to: String)
     case recoveryUsed
-    /// The address of an account with a password was confirmed by signing in by mail.
+    /// The address of an account with other ways to sign in was confirmed by signing in by mail.
     case confirmedBySignIn(since: Timestamp)
     case secondFactorRemoved
     case recoveryCodeUsed
@@ -21,6 +21,16 @@ enum Notice: Sendable {
     case impersonated
     /// Somebody tried to register with the address of this account.
     case registrationAttempted
+
+    /// Told however many were told before: who is shut out by it must not be kept from learning that.
+    var isUrgent: Bool {
+        switch self {
+        case .passwordChanged, .emailChanged, .recoveryUsed, .secondFactorRemoved, .accountClaimed: true
+        case .emailChangeRequested, .confirmedBySignIn, .recoveryCodeUsed, .recoveryCodesReplaced, .signInMethodAdded,
+            .impersonated, .registrationAttempted:
+            false
+        }
+    }
 
     /// A sentence, and the subject.
     var event: String {
@@ -58,8 +68,9 @@ enum Notice: Sendable {
             """
         case .confirmedBySignIn(let since):
             """
-            You have signed in by mail to an account that was made at \(since.rfc3339), with a password. If it was not you \
-            who chose that, set a new password by “forgot password”: it signs out everybody else.
+            You have signed in by mail to an account that was made at \(since.rfc3339), and that can be signed in to otherwise. If it \
+            was not you who made it, set a new password by “forgot password”: it signs out everybody else, and removes \
+            whatever was set up before today but for an authenticator app.
             """
         case .recoveryCodeUsed:
             "It is spent. If it was not you, make new codes and change your password."

@@ -77,7 +77,7 @@ struct Outbox: Sendable {
 
     /// Tells the owner of an account what happened to it, at the address that it has, or at a former one.
     ///
-    /// Nothing for accounts that get no mail.
+    /// Nothing for accounts that get no mail; nothing that isn't urgent for those that got as many as they may in a while.
     func notify(
         _ user: User,
         at former: String? = nil,
@@ -86,7 +86,9 @@ struct Outbox: Sendable {
         from client: Client,
         _ tx: Transaction
     ) throws {
-        guard let addressee = user.addressee(at: former) else { return }
+        guard let addressee = user.addressee(at: former),
+            try notice.isUrgent || !isFlooded(user.id, by: .notice, tx)
+        else { return }
         let now = services.clock.now()
         let values = [
             "event": notice.event, "explanation": notice.explanation, "time": now.rfc3339, "address": client.address,

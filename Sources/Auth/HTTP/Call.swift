@@ -210,7 +210,8 @@ struct Fields: Sendable {
         switch members[key] {
         case nil, .null?: return nil
         case .string(let text)? where text.utf8.count <= 64: future = Timestamp(parsing: text)
-        case .integer(let seconds)? where (0..<1 << 40).contains(seconds): future = Timestamp(seconds: seconds)
+        // Up to the year 9999, the last that RFC 3339 can write.
+        case .integer(let seconds)? where (0..<253_402_300_800).contains(seconds): future = Timestamp(seconds: seconds)
         default: break
         }
         if future == nil { refuse(key, "must be a time such as 2027-01-31T12:00:00Z") }

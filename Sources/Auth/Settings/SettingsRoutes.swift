@@ -27,7 +27,9 @@ struct SettingsRoutes: Sendable {
         .object(try await changes.all().mapValues(JSON.string))
     }
 
+    /// By who sets where mails go, every account can be had by a reset.
     @Sendable private func patch(_ call: Call) async throws -> Answer {
+        try call.principal().checkPerson()
         var values: [String: String?] = [:]
         var problems: [String: String] = [:]
         for (key, value) in call.body {

@@ -46,7 +46,8 @@ struct APIKeys: Sendable {
             guard try tx.user(user.id, in: collection.id) != nil else { throw AuthError(.notFound) }
             guard try tx.countSecrets(of: user.id, .apikey) < Self.countMax else { throw AuthError(.tooManySecrets) }
             let isPrimary = try tx.primaryAPIKey(of: user.id) == nil
-            let key = UserSecret(id, of: user.id, wish, isPrimary: isPrimary, at: now)
+            var key = UserSecret(id, of: user.id, wish, isPrimary: isPrimary, at: now)
+            key.issuer = actor.apiKey
             try tx.insertSecret(key, hash, lookup: lookup(text.reveal()))
             let details: JSON = [
                 "type": "apikey", "secret": .string(id.rawValue),
@@ -61,7 +62,8 @@ struct APIKeys: Sendable {
 
     /// A new primary key in place of the former one, which dies in the same transaction; name, scopes and lifetime stay.
     ///
-    /// By the key itself its end stays too: it can't prolong its own life.
+    /// By the key itself its end stays too: it can't prolong its own life. By anybody else the keys go that keys of the user's have
+    /// made: whoever had the former one may have made others.
     func reassign(of user: User, in collection: Collection, by actor: Actor) async throws -> New {
         let text = OpaqueToken(apiKey: services.random).text
         let hash = try await services.hasher.hash(text)
@@ -75,12 +77,16 @@ struct APIKeys: Sendable {
                 throw AuthError(.forbidden, "An API key can only reassign itself.")
             }
             if let old { try tx.removeSecret(old, at: now) }
+            let removed = actor.apiKey == nil || actor.id != user.id ? try tx.removeAPIKeysOfKeys(of: user.id) : 0
             let expiresAt = old?.expiry(reassignedAt: now, isOwn: actor.apiKey == old?.id)
             let wish = Wish(name: old?.name, expiresAt: expiresAt, scopes: old?.scopes)
-            let key = UserSecret(id, of: user.id, wish, isPrimary: true, at: now)
+            var key = UserSecret(id, of: user.id, wish, isPrimary: true, at: now)
+            // What replaces a key that a key has made is no better than it.
+            key.issuer = actor.apiKey == nil ? nil : old?.issuer
             try tx.insertSecret(key, hash, lookup: lookup(text.reveal()))
             let details: JSON = [
                 "secret": .string(id.rawValue), "former": old.map { .string($0.id.rawValue) } ?? .null,
+                "removed": .integer(Int64(removed)),
             ]
             try tx.audit(.apiKeyReassigned, by: actor, on: user.id, details: details, services)
             try outbox?.notify(user, of: .signInMethodAdded("an API key"), in: collection, from: actor.client, tx)

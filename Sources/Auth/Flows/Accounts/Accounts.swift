@@ -34,9 +34,7 @@ struct Accounts: Sendable {
                 try tx.checkNothingElseTaken(by: user, schema: collection.schema)
                 let actor = Actor(id: nil, client: client)
                 try tx.audit(.registrationRefused, by: actor, on: owner.id, outcome: .failure, services)
-                if try !outbox.isFlooded(owner.id, by: .notice, tx) {
-                    try outbox.notify(owner, of: .registrationAttempted, in: collection, from: client, tx)
-                }
+                try outbox.notify(owner, of: .registrationAttempted, in: collection, from: client, tx)
                 return true
             },
             then: { user, tx in try outbox?.mailToken(.verify, to: user.addressee(), in: collection, tx) },
@@ -212,6 +210,7 @@ struct Accounts: Sendable {
             guard old.kind == .human || hashed == nil else {
                 throw AuthError.validation(["password": "can't be set: system users act through API keys"])
             }
+            guard !old.isAnonymous || hashed == nil else { throw AuthError.guestPassword("password") }
             // Where there is mail, the address that waits is written last, so that the record has it.
             let waiting = confirmingEmail && outbox != nil && input.email?.text != old.email ? input.email : nil
             var user = try old.changed(by: waiting == nil ? input : input.withoutEmail, admin, at: now)

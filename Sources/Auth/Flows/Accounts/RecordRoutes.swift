@@ -80,6 +80,14 @@ struct RecordRoutes: Sendable {
         if isOwner || collection.isAdmins, let email = input.email, email.text != stored.email {
             try await reauthentication.check(call.principal(), factor: call.factor, from: call.client)
         }
+        if isOwner, let username = input.username, username?.text != stored.username {
+            // One signs in by it: a program or a helping admin doesn't change it.
+            let principal = try call.principal()
+            _ = try principal.signedInSession()
+            guard principal.impersonator == nil else {
+                throw AuthError(.forbidden, "An admin who acts as somebody else can't do this.")
+            }
+        }
         let user = try await accounts.change(id, in: collection, to: input, confirmingEmail: isOwner, by: call.actor)
         return .data(user.record(in: collection))
     }

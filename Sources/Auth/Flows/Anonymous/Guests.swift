@@ -43,11 +43,12 @@ struct Guests: Sendable {
     /// Makes the caller's guest account a real one, with the same id: what register asks for is asked for here, but for what
     /// the guest's record holds already.
     ///
-    /// Their sessions end, and a new one begins. A link that verifies the email is mailed if mail can go out. Throws
-    /// `forbidden` for who is no guest, `validation_failed`, `email_taken`, `username_taken`, `value_taken`.
+    /// Their sessions end, API keys that an admin has given them go, and a new session begins. A link that verifies the email is mailed if mail can go out. Throws
+    /// `session_required`, `session_ended`, `forbidden` for who is no guest, `validation_failed`, `email_taken`, `username_taken`, `value_taken`.
     func promote(_ body: OrderedDictionary<String, JSON>, by principal: Principal, from client: Client) async throws
         -> SignInOutcome
     {
+        _ = try principal.signedInSession()
         let guest = principal.user
         guard guest.isAnonymous else { throw AuthError(.forbidden, "This is a real account already.") }
         let collection = principal.collection
@@ -68,7 +69,8 @@ struct Guests: Sendable {
             proof,
             in: collection,
             lockout: Lockout(services: services, account: account, client: client),
-            from: client
+            from: client,
+            by: actor
         ) { [services] tx in
             try tx.checkUnchanged(collection)
             guard let stored = try tx.user(guest.id, in: collection.id) else { throw AuthError(.notFound) }
@@ -76,7 +78,8 @@ struct Guests: Sendable {
             guard stored.isAnonymous else { throw AuthError(.forbidden, "This is a real account already.") }
             let user = try stored.promoted(to: email, input, at: now)
             try tx.updateUser(user, schema: collection.schema)
-            try tx.insertPassword(hash, of: guest.id, id: id, at: now)
+            try tx.putPassword(hash, of: guest.id, id: id, at: now)
+            try tx.removeAPIKeys(of: guest.id)
             try tx.endSessions(of: guest.id, because: .revoked, at: now)
             try tx.audit(.guestPromoted, by: actor, on: guest.id, services)
             try outbox?.mailToken(.verify, to: user.addressee(), in: collection, tx)

@@ -42,7 +42,8 @@ struct Devices: Sendable {
             try tx.insertSecret(device, hash, lookup: lookup(text, of: user.id))
             let details: JSON = ["type": "device", "secret": .string(device.id.rawValue)]
             try tx.audit(.secretCreated, by: actor, on: user.id, details: details, services)
-            let notice = Notice.signInMethodAdded("the device “\(name)”")
+            // Without its name, which whoever has the account writes and somebody else may read.
+            let notice = Notice.signInMethodAdded("a trusted device")
             try outbox?.notify(user, of: notice, in: principal.collection, from: client, tx)
         }
         return device
@@ -68,13 +69,20 @@ struct Devices: Sendable {
         let device = try await device(text, of: id)
         guard let device else {
             try await lockout.countFailure(of: user?.id)
-            throw AuthError(.invalidCredentials, "The name or the secret is wrong.")
+            throw Self.refusal
         }
         let proof = Proof(subject: id, methods: [.device], at: now, secret: device) { tx in
             try tx.useDevice(device, at: now)
         }
-        return try await sessions.begin(proof, in: collection, lockout: lockout, from: client, as: wish)
+        do {
+            return try await sessions.begin(proof, in: collection, lockout: lockout, from: client, as: wish)
+        } catch let error as AuthError where error.code == .invalidCredentials {
+            throw Self.refusal
+        }
     }
+
+    /// One text for every cause.
+    private static let refusal = AuthError(.invalidCredentials, "The name or the secret is wrong.")
 
     private func device(_ text: Secret<String>, of user: UserID) async throws -> SecretID? {
         // No such secret was ever accepted, so nothing is given away by not hashing it.

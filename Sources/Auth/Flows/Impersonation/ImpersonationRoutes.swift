@@ -23,6 +23,7 @@ struct ImpersonationRoutes: Sendable {
                 let reason = fields.optionalText("reason", bytesMax: Self.reasonBytesMax)
                 try fields.check()
                 let admin = try call.principal()
+                try admin.checkPerson()
                 let signIn = try await impersonation.begin(
                     as: call.userID(),
                     in: call.collection(),

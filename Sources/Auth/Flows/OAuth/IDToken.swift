@@ -57,6 +57,7 @@ struct IDToken: Sendable {
             if let type = header["typ"]?.text, type.lowercased() != "jwt" {
                 throw Problem("it is another kind of token")
             }
+            guard header["kid"].map({ $0.text != nil }) ?? true else { throw Problem("its key's id is no text") }
             self.algorithm = algorithm
             keyID = header["kid"]?.text
         }

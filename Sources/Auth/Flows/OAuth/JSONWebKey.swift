@@ -25,7 +25,9 @@ struct JSONWebKey: Sendable {
 
     /// Nil for what is no public key for signatures, or a weak one.
     init?(_ json: JSON) {
-        guard json["use"] == nil || json["use"] == "sig" else { return nil }
+        guard json["use"] == nil || json["use"] == "sig",
+            json["key_ops"].map({ $0.elements.contains("verify") }) ?? true
+        else { return nil }
         func bytes(_ name: String) -> [UInt8]? { json[name]?.text.flatMap { Base64URL.decode($0) } }
         switch (json["kty"]?.text, json["crv"]?.text) {
         case ("RSA", _):

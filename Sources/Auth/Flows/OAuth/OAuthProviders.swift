@@ -46,10 +46,11 @@ extension OAuthProvider {
         profile: { answers in
             let user = answers.userinfo
             let listed = answers.emails?.elements ?? []
-            let primary = listed.first { $0["primary"] == true }
+            // The address and the word on it from one place: the one of the profile is not said to be verified.
+            let primary = listed.first { $0["primary"] == true && $0["email"]?.text?.isEmpty == false }
             return OAuthProfile(
                 subject: user?["id"],
-                email: primary?["email"]?.text ?? user?["email"]?.text,
+                email: (primary ?? user)?["email"]?.text,
                 isEmailVerified: primary?["verified"] == true,
                 name: user?["name"]?.text ?? user?["login"]?.text,
                 picture: user?["avatar_url"]?.text

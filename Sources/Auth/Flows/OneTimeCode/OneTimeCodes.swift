@@ -82,9 +82,9 @@ struct OneTimeCodes: Sendable {
             guard let user = try tx.user(subject), !user.isEmailVerified, let email = user.email else { return true }
             try tx.verifyEmail(email, of: subject, at: now)
             // Whoever made the account may not have been the owner of the address: what they have under way ends, and the
-            // owner learns that there is a password.
+            // owner learns that there are other ways in.
             try tx.revokeOneTimeTokens(of: subject)
-            if try tx.passwordHash(of: subject) != nil {
+            if try tx.hasCredentials(subject) {
                 try outbox?.notify(
                     user,
                     of: .confirmedBySignIn(since: user.createdAt),

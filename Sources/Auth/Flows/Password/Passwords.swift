@@ -84,7 +84,7 @@ struct Passwords: Sendable {
     }
 
     /// Replaces the caller's password, ends every session of theirs (the one that asks too: whoever stole its token is
-    /// out), and starts a new one, by a token of the same type.
+    /// out), and starts a new one in the place of that, by a token of the same type.
     ///
     /// Throws `session_required`, and `invalid_credentials` for a wrong current password, which it counts like a failed
     /// sign-in.
@@ -112,7 +112,9 @@ struct Passwords: Sendable {
             in: principal.collection,
             lockout: lockout,
             from: client,
-            as: TokenWish(type: type)
+            as: TokenWish(type: type, notValidAfter: session.notValidAfter),
+            by: principal.actor(from: client),
+            insteadOf: session
         ) { [services] tx in
             // Of two changes at once, the second proved a password that is no longer the user's.
             guard try tx.passwordHash(of: user.id)?.rawValue == hash?.rawValue else {

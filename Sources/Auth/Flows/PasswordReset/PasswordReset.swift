@@ -27,8 +27,8 @@ struct PasswordReset: Sendable {
     /// A recovery removes the second factor too, if no recovery code is left.
     ///
     /// Whoever holds the token reads the account's mail, so the email counts as verified, and a lock ends where no second
-    /// factor is guessed against it. Where the email was not verified before, API keys go: they may be a squatter's. Throws
-    /// `invalid_one_time_token`, and `validation_failed` for a password that the policy refuses; the token stays good
+    /// factor is guessed against it. API keys, devices and links go that were made before the email was verified: they may be a
+    /// squatter's. Throws `invalid_one_time_token`, and `validation_failed` for a password that the policy refuses; the token stays good
     /// then.
     func confirm(_ token: String, _ password: Secret<String>, in collection: Collection, from client: Client)
         async throws
@@ -59,11 +59,13 @@ struct PasswordReset: Sendable {
             }
             let actor = Actor(id: nil, client: client)
             // Whoever made the account may not be who reads its mail.
-            if !user.isEmailVerified { try tx.removeAPIKeys(of: user.id) }
+            let removed = try tx.removeUnconfirmedCredentials(of: user, at: now)
             if isRecovery, try factors.clearIfSpent(of: user, by: actor, settings, at: now, tx) {
                 try outbox?.notify(user, of: .secondFactorRemoved, in: collection, from: client, tx)
             }
-            try tx.audit(isRecovery ? .accountRecovered : .passwordReset, by: actor, on: user.id, services)
+            let details: JSON = ["removed": .integer(Int64(removed))]
+            let event: AuditEvent = isRecovery ? .accountRecovered : .passwordReset
+            try tx.audit(event, by: actor, on: user.id, details: details, services)
             let notice: Notice = isRecovery ? .recoveryUsed : .passwordChanged
             try outbox?.notify(user, of: notice, in: collection, from: client, tx)
         }

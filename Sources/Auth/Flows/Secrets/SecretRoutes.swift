@@ -187,7 +187,7 @@ extension Fields {
         let name = isRequired ? text("name") : optionalText("name")
         guard let name, !name.isEmpty else { return nil }
         if name.count > UserSecret.nameCountMax
-            || name.unicodeScalars.contains(where: { $0.properties.generalCategory == .control })
+            || name.unicodeScalars.contains(where: \.isUnprintable)
         {
             refuse("name", "must be one line of at most \(UserSecret.nameCountMax) characters")
         }

@@ -67,6 +67,7 @@ struct Secrets: Sendable {
             throw AuthError.validation(["type": "can't be password: system users act through API keys"])
         }
         try await checkProved(subject)
+        guard !user.isAnonymous else { throw AuthError.guestPassword("type") }
         guard try await services.db.read({ tx in try tx.passwordHash(of: user.id) }) == nil else {
             throw AuthError(.secretExists)
         }
@@ -75,7 +76,8 @@ struct Secrets: Sendable {
         let id = Identifier<PasswordHash>(at: now, random: services.random)
         let outbox = try await services.outboxIfOn()
         try await services.write(as: subject.actor) { [services] tx in
-            guard try tx.user(user.id) != nil else { throw AuthError(.notFound) }
+            guard let stored = try tx.user(user.id) else { throw AuthError(.notFound) }
+            guard !stored.isAnonymous else { throw AuthError.guestPassword("type") }
             guard try tx.passwordHash(of: user.id) == nil else { throw AuthError(.secretExists) }
             try tx.insertPassword(hash, of: user.id, id: id, at: now)
             try tx.audit(.passwordSet, by: subject.actor, on: user.id, services)
@@ -132,7 +134,8 @@ struct Secrets: Sendable {
 
     // MARK: Replacing
 
-    /// Replaces one's own password, like ``Passwords/change(of:from:to:from:)``; who has none sets a first one.
+    /// Replaces one's own password, like ``Passwords/change(of:from:to:from:)``; who has none adds one by
+    /// ``addPassword(_:to:)``.
     func replaceOwnPassword(_ current: Secret<String>, by new: Secret<String>, of subject: Subject) async throws
         -> (UserSecret, SignInOutcome)
     {

@@ -12,7 +12,8 @@ struct Session: Sendable {
     /// When the user last proved who they are.
     let provedAt: Timestamp
     let client: Client
-    let createdAt: Timestamp
+    /// When it began; of one that took the place of another, when that one did.
+    var createdAt: Timestamp
     let lastSeenAt: Timestamp
     let expiresAt: Timestamp
     let end: End?

@@ -44,6 +44,7 @@ struct SessionRoutes: Sendable {
             Route(.get, "/api/auth/sessions", .signedIn, "One's live sessions, newest first", gives: .list(.any)) {
                 call in
                 let principal = try call.principal()
+                _ = try principal.signedInSession()
                 let live = try await sessions.list(of: principal)
                 return .data(.array(live.map { $0.json(isCurrent: $0.id == principal.session?.id) }))
             },
@@ -54,6 +55,7 @@ struct SessionRoutes: Sendable {
                 "End one of one's sessions",
                 gives: .object([.required("ok", .flag)])
             ) { call in
+                _ = try call.principal().signedInSession()
                 guard let id = SessionID(rawValue: call.parameter("id")) else { throw AuthError(.notFound) }
                 try await sessions.end(id, of: call.principal(), because: .revoked, from: call.client)
                 return .data(["ok": true])
@@ -104,6 +106,7 @@ struct SessionRoutes: Sendable {
     }
 
     @Sendable private func endMany(_ call: Call) async throws -> Answer {
+        _ = try call.principal().signedInSession()
         let scope = call.query["scope"] ?? ""
         guard scope == "others" || scope == "all" else {
             throw AuthError.validation(["scope": "must be others or all"])

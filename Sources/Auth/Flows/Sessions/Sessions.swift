@@ -45,14 +45,17 @@ struct Sessions: Sendable {
     /// sign-in.
     ///
     /// `changes` are what belongs to the sign-in, such as a new password: they run first in its transaction, and only
-    /// while nothing is locked. Throws `invalid_credentials` for accounts that may not sign in, `locked_out` while the
-    /// account is locked.
+    /// while nothing is locked. Who is signed in already is the `actor`, and `former` the session that the new one takes the place of:
+    /// it ends no later than that one would have. Throws `invalid_credentials` for accounts that may not sign in, `locked_out` while
+    /// the account is locked, `session_ended` when the actor's has ended.
     func begin(
         _ proof: Proof,
         in collection: Collection,
         lockout: Lockout,
         from client: Client,
         as wish: TokenWish = TokenWish(),
+        by actor: Actor? = nil,
+        insteadOf former: Session? = nil,
         with changes: @escaping @Sendable (Transaction) throws -> Void = { _ in }
     ) async throws -> SignInOutcome {
         let settings = try await services.settings()
@@ -61,6 +64,7 @@ struct Sessions: Sendable {
         let opaque = OpaqueToken(accessTo: id, random: services.random)
         let ticket = OneTimeToken(random: services.random)
         let (user, session) = try await services.db.write { tx -> (User?, Session?) in
+            if let actor { try tx.checkActing(actor, at: now) }
             try lockout.check(in: tx, settings)
             try changes(tx)
             // First, since it may change the user.
@@ -77,12 +81,14 @@ struct Sessions: Sendable {
             ]
             switch (decision.verdict, facts.user) {
             case (.begin(let kind), let user?):
-                let expiresAt = Self.expiry(of: wish, kind, at: now, settings)
+                let start = former?.createdAt ?? now
+                let expiresAt = Self.expiry(of: wish, kind, session: start, at: now, settings)
                 var session = Session(id, of: user, kind, by: proof, from: client, at: now, until: expiresAt)
+                session.createdAt = start
                 session.notValidAfter = wish.notValidAfter
                 if wish.type == .opaque { session.accessTokens = [.init(digest: opaque.digest, expiresAt: expiresAt)] }
                 try lockout.forget(in: tx)
-                try open(session, trace, in: tx)
+                try open(session, trace, at: now, in: tx)
                 return (user.signedIn(at: now), session)
             case (.askSecondFactor, let user?):
                 // No failure, and no success either: what failed before stays counted.
@@ -107,9 +113,9 @@ struct Sessions: Sendable {
         )
     }
 
-    private func open(_ session: Session, _ trace: JSON, in tx: Transaction) throws {
+    private func open(_ session: Session, _ trace: JSON, at now: Timestamp, in tx: Transaction) throws {
         try tx.insertSession(session)
-        try tx.noteSignIn(of: session.userID, at: session.createdAt)
+        try tx.noteSignIn(of: session.userID, at: now)
         let actor = Actor(id: session.userID, client: session.client)
         try tx.audit(.signInSucceeded, by: actor, on: session.userID, details: trace, services)
     }
@@ -299,12 +305,16 @@ struct Sessions: Sendable {
         )
     }
 
-    private static func expiry(of wish: TokenWish, _ kind: Session.Kind, at now: Timestamp, _ settings: Settings)
-        -> Timestamp
-    {
-        guard wish.type == .opaque else { return expiry(of: kind.window, session: now, now, settings) }
-        let end = expiry(of: .session, session: now, now, settings)
-        return min(wish.notValidAfter ?? expiry(of: .accessToken, session: now, now, settings), end)
+    private static func expiry(
+        of wish: TokenWish,
+        _ kind: Session.Kind,
+        session start: Timestamp,
+        at now: Timestamp,
+        _ settings: Settings
+    ) -> Timestamp {
+        guard wish.type == .opaque else { return expiry(of: kind.window, session: start, now, settings) }
+        let end = expiry(of: .session, session: start, now, settings)
+        return min(wish.notValidAfter ?? expiry(of: .accessToken, session: start, now, settings), end)
     }
 
     /// Whole seconds, since a token's `exp` has no finer grain and must not outlive its session.

@@ -189,6 +189,6 @@ import Testing
         #expect(try await server.post("/api/auth/users/confirm-email-change", stolen).status == 400)
         let notice = try await server.mail(to: "ada@example.org", .notice)
         #expect(notice["subject"] == "Your address is confirmed")
-        #expect(notice["text"]?.text?.contains("with a password") == true)
+        #expect(notice["text"]?.text?.contains("signed in to otherwise") == true)
     }
 }
