@@ -38,7 +38,9 @@ enum SuppliedSecret {
         return isEasy ? "is too easy to guess: use random characters, such as those of `openssl rand -hex 32`" : nil
     }
 
-    /// As they are written, with hyphens or underscores; also in braces or as a URN. Without them, random digits look alike.
+    /// As they are written, with hyphens or underscores; also in braces or as a URN.
+    ///
+    /// Without them, random digits look alike.
     private static func isUUID(_ folded: String) -> Bool {
         folded.wholeMatch(of: /(urn:uuid:)?\{?[0-9a-f]{8}([-_][0-9a-f]{4}){3}[-_][0-9a-f]{12}\}?/) != nil
     }

@@ -107,8 +107,8 @@ import Testing
 }
 
 enum Repository {
-    static func path(_ relative: String, from file: String = #filePath) -> String {
-        var root = URL(fileURLWithPath: file)
+    static func path(_ relative: String) -> String {
+        var root = URL(fileURLWithPath: #filePath)
         for _ in 0..<4 { root.deleteLastPathComponent() }
         return root.appendingPathComponent(relative).path
     }
