@@ -52,7 +52,7 @@ package struct App: Sendable {
         )
         let reset = PasswordReset(services: services, passwords: passwords, factors: factors)
         let exchanges = OAuthExchange(services: services, documents: ProviderDocuments(services: services))
-        let signIns = OAuthSignIn(
+        let merges = OAuthMerges(
             services: services,
             sessions: sessions,
             passwords: passwords,
@@ -61,7 +61,7 @@ package struct App: Sendable {
         let oauth = OAuth(
             services: services,
             exchanges: exchanges,
-            signIns: signIns,
+            signIns: OAuthSignIn(services: services, sessions: sessions, merges: merges),
             states: OAuthStates(services: services)
         )
         let links = OAuthLinks(services: services, oauth: oauth, reauthentication: reauthentication)
@@ -75,7 +75,7 @@ package struct App: Sendable {
             RecoveryRoutes(recovery: Recovery(services: services), reset: reset).routes,
             OneTimeCodeRoutes(codes: OneTimeCodes(services: services, sessions: sessions)).routes,
             MFARoutes(factors: factors, reauthentication: reauthentication).routes,
-            OAuthRoutes(oauth: oauth, links: links).routes,
+            OAuthRoutes(oauth: oauth, merges: merges, links: links).routes,
             AnonymousRoutes(guests: guests).routes,
             ImpersonationRoutes(impersonation: Impersonation(services: services, sessions: sessions)).routes,
             SecretRoutes(secrets: secrets).routes,

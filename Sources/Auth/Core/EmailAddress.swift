@@ -14,7 +14,10 @@ struct EmailAddress: Hashable, Sendable {
 
     init?(parsing raw: String) {
         let text = raw.precomposedStringWithCanonicalMapping
-        guard text.utf8.count <= Self.bytesMax else { return nil }
+        // U+212A, the Kelvin sign, would become a K: another mailbox than the one that was named.
+        guard text.utf8.count <= Self.bytesMax, !raw.unicodeScalars.contains(where: Self.isASCIIInDisguise) else {
+            return nil
+        }
         // Scalar by scalar: a combining mark behind a sign would hide it from a comparison of characters.
         let halves = text.unicodeScalars.split(separator: "@", omittingEmptySubsequences: false)
         guard halves.count == 2, Self.isLocalPart(halves[0]), Self.isDomain(halves[1]) else { return nil }
@@ -35,6 +38,10 @@ struct EmailAddress: Hashable, Sendable {
                     && !"\"(),:;<>[\\]".unicodeScalars.contains(scalar)
             }
         }
+    }
+
+    private static func isASCIIInDisguise(_ scalar: Unicode.Scalar) -> Bool {
+        !scalar.isASCII && String(scalar).precomposedStringWithCanonicalMapping.utf8.allSatisfy { $0 < 0x80 }
     }
 
     private static func isEncoded(_ text: String) -> Bool { text.contains("=?") && text.contains("?=") }

@@ -56,6 +56,12 @@ struct EmailAddressTests {
         #expect(EmailAddress(parsing: text) == nil)
     }
 
+    /// Each becomes an ASCII sign when it is composed: the Kelvin sign a K, the Greek question mark a semicolon.
+    @Test(arguments: ["\u{212A}iss@example.org", "kiss@example.or\u{212A}", "a\u{37E}b@c.d", "a\u{1FEF}b@c.d"])
+    func `no other sign becomes an ASCII one`(_ text: String) {
+        #expect(EmailAddress(parsing: text) == nil)
+    }
+
     @Test func `lengths are bounded in bytes`() {
         #expect(EmailAddress(parsing: String(repeating: "a", count: 65) + "@b.c") == nil)
         #expect(EmailAddress(parsing: String(repeating: "é", count: 32) + "@b.c") != nil)

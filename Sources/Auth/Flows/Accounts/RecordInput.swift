@@ -89,7 +89,7 @@ struct RecordInput: Sendable {
         guard let text = value.text else { return "must be a text" }
         if let problem = rules?.problem(with: value) { return problem }
         guard let address = EmailAddress(parsing: text) else { return "must be a valid email address" }
-        guard !address.folded.hasSuffix("@" + User.guestDomain) else { return "must be a real address" }
+        guard !address.isGuests else { return "must be a real address" }
         email = address
         return nil
     }

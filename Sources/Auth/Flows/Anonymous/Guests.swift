@@ -105,6 +105,11 @@ struct Guests: Sendable {
     }
 }
 
+extension EmailAddress {
+    /// Whether it is, or could be, a guest's.
+    var isGuests: Bool { folded.hasSuffix("@" + User.guestDomain) }
+}
+
 extension User {
     /// Whose addresses are never mailed to, nor taken by anybody (RFC 6761 §6.4).
     static let guestDomain = "anonymous.invalid"

@@ -38,6 +38,9 @@ struct IDToken: Sendable {
         let description: String
 
         init(_ description: String) { self.description = description }
+
+        static let wrongSignature = Problem("its signature is wrong")
+        var isWrongSignature: Bool { description == Self.wrongSignature.description }
     }
 
     /// What a token's header says, before anything is verified: which key to look for.
@@ -76,7 +79,7 @@ struct IDToken: Sendable {
         let signed = Array(token.utf8.prefix(parts[0].utf8.count + 1 + parts[1].utf8.count))
         guard let signature = Base64URL.decode(parts[2]),
             key.isValid(signature, of: signed, by: header.algorithm)
-        else { throw Problem("its signature is wrong") }
+        else { throw Problem.wrongSignature }
         guard let claims = Base64URL.decode(parts[1]).flatMap({ JSON(parsing: $0) }) else {
             throw Problem("its claims are no JSON")
         }

@@ -162,7 +162,12 @@ struct OAuthExchange: Sendable {
                 nonce: nonce,
                 now: services.clock.now()
             )
-            return try IDToken(text, signedBy: key, expectation)
+            do {
+                return try IDToken(text, signedBy: key, expectation)
+            } catch let problem as IDToken.Problem where problem.isWrongSignature {
+                guard let key = try await documents.renewedKey(for: header, at: provider.jwksURL) else { throw problem }
+                return try IDToken(text, signedBy: key, expectation)
+            }
         } catch let problem as IDToken.Problem {
             throw OAuthFault.invalidIDToken(problem.description)
         }

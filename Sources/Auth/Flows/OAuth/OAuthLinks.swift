@@ -32,18 +32,13 @@ struct OAuthLinks: Sendable {
         let identity = Identity(profile, provider, of: user.id, in: collection, at: now, random: services.random)
         let outbox = try await services.outboxIfOn()
         let actor = principal.actor(from: client)
-        do {
-            try await services.write(as: actor) { [services] tx in
-                let known = try tx.identity(identity.provider, identity.realm, identity.subject, in: collection.id)
-                if known?.userID == user.id { return }
-                try tx.checkFree(identity)
-                try tx.link(identity, how: "connect", by: actor, services)
-                let notice = Notice.signInMethodAdded(provider.provider.displayName)
-                try outbox?.notify(user, of: notice, in: collection, from: client, tx)
-            }
-        } catch DatabaseError.unique {
-            // Somebody else was faster.
-            throw AuthError(.identityTaken)
+        try await services.write(as: actor) { [services] tx in
+            let known = try tx.identity(identity.provider, identity.realm, identity.subject, in: collection.id)
+            if known?.userID == user.id { return }
+            try tx.checkFree(identity)
+            try tx.link(identity, how: "connect", by: actor, services)
+            let notice = Notice.signInMethodAdded(provider.provider.displayName)
+            try outbox?.notify(user, of: notice, in: collection, from: client, tx)
         }
     }
 

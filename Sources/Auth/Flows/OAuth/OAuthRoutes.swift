@@ -4,6 +4,7 @@ import OrderedCollections
 /// Sign-in by a provider (contract §3 OAuth2).
 struct OAuthRoutes: Sendable {
     let oauth: OAuth
+    let merges: OAuthMerges
     let links: OAuthLinks
 
     var routes: [Route] { going + coming + merging + linking + [landing] }
@@ -203,7 +204,7 @@ struct OAuthRoutes: Sendable {
                 let token = fields.text("merge_token")
                 let password = fields.has("password") ? fields.secret("password") : nil
                 try fields.check()
-                let outcome = try await oauth.signIns.confirmMerge(
+                let outcome = try await merges.confirm(
                     token,
                     password: password,
                     by: call.caller,

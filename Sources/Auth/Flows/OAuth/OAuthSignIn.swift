@@ -25,8 +25,7 @@ struct OAuthSignIn: Sendable {
 
     let services: Services
     let sessions: Sessions
-    let passwords: Passwords
-    let reauthentication: Reauthentication
+    let merges: OAuthMerges
 
     /// Whose profile it is.
     private enum Match: Sendable {
@@ -60,7 +59,7 @@ struct OAuthSignIn: Sendable {
                     // Who an admin is, a provider alone doesn't say.
                     let settings = try await services.settings()
                     if collection.isAdmins || settings.text("oauth2.link_strategy") == "confirm" {
-                        return .mergeRequired(try await askToMerge(profile, provider, with: user, from: client))
+                        return .mergeRequired(try await merges.ask(profile, provider, with: user, from: client))
                     }
                     return .signIn(try await link(profile, provider, to: user, in: collection, from: client, as: wish))
                 case .nobody(let email):
@@ -71,7 +70,8 @@ struct OAuthSignIn: Sendable {
                 }
             } catch is Overtaken {
                 continue
-            } catch DatabaseError.unique {
+            } catch let error as AuthError where error.code == .identityTaken {
+                // Somebody else was faster: by now it is known.
                 continue
             }
         }
@@ -81,7 +81,7 @@ struct OAuthSignIn: Sendable {
     private func match(_ profile: OAuthProfile, _ client: OAuthClient, in collection: Collection) async throws -> Match
     {
         let provider = client.provider
-        let email = profile.email.flatMap { EmailAddress(parsing: $0) }
+        let email = profile.email.flatMap { EmailAddress(parsing: $0) }.flatMap { $0.isGuests ? nil : $0 }
         let (identity, user, isLinked) = try await services.db.read { tx in
             let identity = try tx.identity(provider.name, client.realm, profile.subject, in: collection.id)
             let name = email.map { SignInName(kind: .email, text: $0.text) }
@@ -125,7 +125,7 @@ struct OAuthSignIn: Sendable {
             try tx.noteIdentityUsed(identity.id, email: profile.email, at: now)
             return true
         }
-        return try await begin(proof, in: collection, from: client, as: wish)
+        return try await sessions.begin(federated: proof, in: collection, from: client, as: wish)
     }
 
     // MARK: An email that is a user's
@@ -167,7 +167,7 @@ struct OAuthSignIn: Sendable {
             try tx.link(identity, how: "email", by: actor, services)
             return true
         }
-        return try await begin(proof, in: collection, from: address, as: wish)
+        return try await sessions.begin(federated: proof, in: collection, from: address, as: wish)
     }
 
     // MARK: A new user
@@ -223,7 +223,7 @@ struct OAuthSignIn: Sendable {
         let outbox = try await services.outboxIfOn()
         let actor = Actor(id: user.id, client: address)
         let proof = Proof(subject: user.id, methods: [.federated], at: now) { _ in true }
-        return try await begin(proof, in: collection, from: address, as: wish) { [services] tx in
+        return try await sessions.begin(federated: proof, in: collection, from: address, as: wish) { [services] tx in
             try tx.checkUnchanged(collection)
             do {
                 try tx.insertUser(user, schema: collection.schema)
@@ -238,112 +238,30 @@ struct OAuthSignIn: Sendable {
             if !user.isEmailVerified { try outbox?.mailToken(.verify, to: user.addressee(), in: collection, tx) }
         }
     }
+}
 
-    // MARK: Confirming a merge
-
-    /// A token that goes with the user's password, or with their being signed in.
-    private func askToMerge(_ profile: OAuthProfile, _ client: OAuthClient, with user: User, from address: Client)
-        async throws -> OneTimeToken
-    {
-        let token = OneTimeToken(random: services.random)
-        let merge = PendingMerge(profile, client)
-        let now = services.clock.now()
-        try await services.db.write { [services] tx in
-            try tx.issueOneTimeToken(token, for: .merge, of: .user(user.id), payload: merge.payload, at: now)
-            let details: JSON = ["provider": .string(client.provider.name)]
-            try tx.audit(.mergeRequired, by: Actor(id: nil, client: address), on: user.id, details: details, services)
-        }
-        return token
-    }
-
-    /// Links what waits to the user who shows that the account is theirs, by their password or by being signed in.
+extension Sessions {
+    /// The one end of all that a provider begins.
     ///
-    /// Throws `invalid_one_time_token`, `invalid_credentials` for a wrong password, which counts like a failed sign-in and
-    /// against the token, `validation_failed` where there is neither, `forbidden` for somebody else's account,
-    /// `reauthentication_required`, `identity_taken`, `provider_already_linked`.
-    func confirmMerge(
-        _ text: String,
-        password: Secret<String>?,
-        by principal: Principal?,
-        factor: SecondFactors.Factor?,
-        in collection: Collection,
-        from client: Client,
-        as wish: TokenWish
-    ) async throws -> SignInOutcome {
-        guard let token = OneTimeToken(parsing: text),
-            let holder = try await services.holder(of: token, for: [.merge], in: collection),
-            let merge = holder.grant.payload.flatMap(PendingMerge.init)
-        else { throw AuthError(.invalidOneTimeToken) }
-        let user = holder.user
-        var shown: Proof
-        if let password {
-            shown = try await proved(password, of: user, in: collection, token, from: client)
-        } else if let principal {
-            guard principal.user.id == user.id else {
-                throw AuthError(.forbidden, "This sign-in belongs to another account.")
-            }
-            try await reauthentication.check(principal, factor: factor, from: client)
-            let session = try principal.signedInSession()
-            shown = Proof(subject: user.id, methods: session.methods, at: session.provedAt) { _ in true }
-        } else {
-            throw AuthError.validation(["password": "is required, or sign in to the account first"])
-        }
-        let now = services.clock.now()
-        let identity = Identity(merge, of: user.id, in: collection, at: now, random: services.random)
-        let outbox = try await services.outboxIfOn()
-        let actor = principal?.actor(from: client) ?? Actor(id: user.id, client: client)
-        let first = shown
-        let methods = first.methods.filter { $0 != .federated } + [.federated]
-        let proof = Proof(subject: user.id, methods: methods, at: first.at) { [services] tx in
-            guard try first.redeem(tx) else { return false }
-            guard try tx.redeemOneTimeToken(token, for: [.merge], at: now)?.subject == user.id,
-                let current = try tx.user(user.id, in: collection.id)
-            else { throw AuthError(.invalidOneTimeToken) }
-            try tx.checkFree(identity)
-            if let email = current.email, email.folded == merge.email?.folded {
-                try tx.verifyEmail(email, of: user.id, at: now)
-            }
-            try tx.link(identity, how: "merge", by: actor, services)
-            let notice = Notice.signInMethodAdded(merge.displayName)
-            try outbox?.notify(current, of: notice, in: collection, from: client, tx)
-            return true
-        }
-        return try await begin(proof, in: collection, from: client, as: wish)
-    }
-
-    private func proved(
-        _ password: Secret<String>,
-        of user: User,
-        in collection: Collection,
-        _ token: OneTimeToken,
-        from client: Client
-    ) async throws -> Proof {
-        do {
-            return try await passwords.proof(password, of: user, from: client)
-        } catch let error as AuthError where error.code == .invalidCredentials {
-            try await services.db.write { tx in try tx.countMiss(token) }
-            throw error
-        }
-    }
-
-    // MARK: The one end
-
-    private func begin(
-        _ proof: Proof,
+    /// Throws like ``begin(_:in:lockout:from:as:by:insteadOf:with:)``.
+    func begin(
+        federated proof: Proof,
         in collection: Collection,
         from client: Client,
         as wish: TokenWish,
+        by actor: Actor? = nil,
         with changes: @escaping @Sendable (Transaction) throws -> Void = { _ in }
     ) async throws -> SignInOutcome {
         let account = Lockout.Account(user: proof.subject, name: nil, collection: collection.id)
         let lockout = Lockout(services: services, account: account, client: client)
         do {
-            return try await sessions.begin(
+            return try await begin(
                 proof,
                 in: collection,
                 lockout: lockout,
                 from: client,
                 as: wish,
+                by: actor,
                 with: changes
             )
         } catch let error as AuthError where error.code == .invalidCredentials {
@@ -363,8 +281,15 @@ extension Transaction {
         }
     }
 
+    /// Throws like ``checkFree(_:)``: the constraints decide.
     func link(_ identity: Identity, how: String, by actor: Actor, _ services: Services) throws {
-        try insertIdentity(identity)
+        do {
+            try insertIdentity(identity)
+        } catch DatabaseError.unique("identities_user_id_provider") {
+            throw AuthError(.providerAlreadyLinked)
+        } catch DatabaseError.unique {
+            throw AuthError(.identityTaken)
+        }
         let details: JSON = [
             "provider": .string(identity.provider), "subject": .string(identity.subject), "how": .string(how),
         ]

@@ -45,11 +45,17 @@ final class ProviderDocuments: Sendable {
     /// Throws ``OAuthFault`` when there is none.
     func key(for header: IDToken.Header, at url: String) async throws -> JSONWebKey {
         if let key = header.key(among: Self.keys(try await document(url))) { return key }
-        guard mayRenew(url) else { throw OAuthFault.invalidIDToken("its key is unknown") }
-        guard let key = header.key(among: Self.keys(try await fetched(url))) else {
+        guard let key = try await renewedKey(for: header, at: url) else {
             throw OAuthFault.invalidIDToken("its key is unknown")
         }
         return key
+    }
+
+    /// The same after another look at what the provider publishes, since it may have changed its keys under the same ids, or
+    /// under none; nil when there is no such key, or the last such look was a moment ago.
+    func renewedKey(for header: IDToken.Header, at url: String) async throws -> JSONWebKey? {
+        guard mayRenew(url) else { return nil }
+        return header.key(among: Self.keys(try await fetched(url)))
     }
 
     private static func keys(_ document: JSON) -> [JSONWebKey] {

@@ -1,0 +1,103 @@
+import Storage
+
+/// Linking a provider's account to the user who has its email, once they have shown that they are that user
+/// (`oauth2.link_strategy=confirm`).
+struct OAuthMerges: Sendable {
+    let services: Services
+    let sessions: Sessions
+    let passwords: Passwords
+    let reauthentication: Reauthentication
+
+    /// A token that goes with the user's password, or with their being signed in.
+    func ask(_ profile: OAuthProfile, _ client: OAuthClient, with user: User, from address: Client)
+        async throws -> OneTimeToken
+    {
+        let token = OneTimeToken(random: services.random)
+        let merge = PendingMerge(profile, client)
+        let now = services.clock.now()
+        try await services.db.write { [services] tx in
+            try tx.issueOneTimeToken(token, for: .merge, of: .user(user.id), payload: merge.payload, at: now)
+            let details: JSON = ["provider": .string(client.provider.name)]
+            try tx.audit(.mergeRequired, by: Actor(id: nil, client: address), on: user.id, details: details, services)
+        }
+        return token
+    }
+
+    /// Links what waits to the user who shows that the account is theirs, by their password or by being signed in.
+    ///
+    /// Throws `invalid_one_time_token`, `invalid_credentials` for a wrong password, which counts like a failed sign-in and
+    /// against the token, `validation_failed` where there is neither, `forbidden` for somebody else's account,
+    /// `reauthentication_required`, `session_ended`, `identity_taken`, `provider_already_linked`.
+    func confirm(
+        _ text: String,
+        password: Secret<String>?,
+        by principal: Principal?,
+        factor: SecondFactors.Factor?,
+        in collection: Collection,
+        from client: Client,
+        as wish: TokenWish
+    ) async throws -> SignInOutcome {
+        guard let token = OneTimeToken(parsing: text),
+            let holder = try await services.holder(of: token, for: [.merge], in: collection),
+            let merge = holder.grant.payload.flatMap(PendingMerge.init)
+        else { throw AuthError(.invalidOneTimeToken) }
+        let user = holder.user
+        // Who shows the password does that as themselves, whoever else is signed in.
+        let principal = password == nil ? principal : nil
+        let shown =
+            if let password { try await proved(password, of: user, token, from: client) } else {
+                try await proved(by: principal, to: user, factor: factor, from: client)
+            }
+        let now = services.clock.now()
+        let identity = Identity(merge, of: user.id, in: collection, at: now, random: services.random)
+        let outbox = try await services.outboxIfOn()
+        let actor = principal?.actor(from: client)
+        let methods = shown.methods.filter { $0 != .federated } + [.federated]
+        let proof = Proof(subject: user.id, methods: methods, at: shown.at) { [services] tx in
+            guard try shown.redeem(tx) else { return false }
+            guard try tx.redeemOneTimeToken(token, for: [.merge], at: now)?.subject == user.id,
+                let current = try tx.user(user.id, in: collection.id)
+            else { throw AuthError(.invalidOneTimeToken) }
+            try tx.checkFree(identity)
+            if let email = current.email, email.folded == merge.email?.folded {
+                try tx.verifyEmail(email, of: user.id, at: now)
+            }
+            try tx.link(identity, how: "merge", by: actor ?? Actor(id: user.id, client: client), services)
+            let notice = Notice.signInMethodAdded(merge.displayName)
+            try outbox?.notify(current, of: notice, in: collection, from: client, tx)
+            return true
+        }
+        return try await sessions.begin(federated: proof, in: collection, from: client, as: wish, by: actor)
+    }
+
+    private func proved(
+        _ password: Secret<String>,
+        of user: User,
+        _ token: OneTimeToken,
+        from client: Client
+    ) async throws -> Proof {
+        do {
+            return try await passwords.proof(password, of: user, from: client)
+        } catch let error as AuthError where error.code == .invalidCredentials {
+            try await services.db.write { tx in try tx.countMiss(token) }
+            throw error
+        }
+    }
+
+    private func proved(
+        by principal: Principal?,
+        to user: User,
+        factor: SecondFactors.Factor?,
+        from client: Client
+    ) async throws -> Proof {
+        guard let principal else {
+            throw AuthError.validation(["password": "is required, or sign in to the account first"])
+        }
+        guard principal.user.id == user.id else {
+            throw AuthError(.forbidden, "This sign-in belongs to another account.")
+        }
+        try await reauthentication.check(principal, factor: factor, from: client)
+        let session = try principal.signedInSession()
+        return Proof(subject: user.id, methods: session.methods, at: session.provedAt) { _ in true }
+    }
+}
