@@ -27,7 +27,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from load import Generator, Load, RawArgon2, Request, outweigh_others, resident_megabytes
-from servers import Latchkey, PocketBase, Server
+from provider import provider
+from servers import Latchkey, PocketBase, Server, free_port
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
@@ -128,6 +129,7 @@ class Benchmark:
         tokens = server.tokens(emails, SESSIONS)
         yield from self.reads(server, server.me(tokens[:1]), server.me(tokens))
         yield from self.credentials(server, tokens[0], emails[0])
+        yield from self.exchanges(server)
         yield self.storm(server, server.me(tokens), all_users)
         yield from self.refreshes(server, server.refresh(tokens[:1]), server.refresh(tokens))
         yield Row("RSS after the load", f"{resident_megabytes(server.pid):.0f} MB")
@@ -175,6 +177,14 @@ class Benchmark:
             ratio = (loads[0].rate + loads[2].rate) / 2 / loads[1].rate
             budget = Budget(f"≤ {CREDENTIAL_RATIO_MAX} × the time by a JWT (is {ratio:.2f})", ratio <= CREDENTIAL_RATIO_MAX)
             yield rate(f"GET me, 32 connections, by {what}", loads[1], budget)
+
+    def exchanges(self, server: Latchkey) -> Iterator[Row]:
+        """Sign-ins by a provider, each two requests to it and a session; the provider shares the cores."""
+        with provider(free_port()) as host:
+            request = server.exchange(host)
+            for connections in (4, 32):
+                what = f"sign-in by a provider, {connections} connections, one user"
+                yield rate(what, self.load(server, request, connections))
 
     def storm(self, server: Server, me: Request, login: Request) -> Row:
         """Reads while 64 others log in without a pause."""

@@ -20,6 +20,8 @@ PASSWORD = "Tr0ub4dor&3-bench"
 START_SECONDS_MAX = 30
 STOP_SECONDS_MAX = 15
 SEEDING_THREADS = 8
+# A running server has noticed by then what a command has changed.
+NOTICE_SECONDS = 1
 
 
 def free_port() -> int:
@@ -152,7 +154,10 @@ class Latchkey(Server):
         return [self.binary, "serve", "--host", "127.0.0.1", "--port", str(self.port), "--data-dir", self.data_dir]
 
     def lift_rate_limit(self) -> None:
-        change = ["settings", "set", "rate_limit.enabled=0", "--data-dir", self.data_dir]
+        self.set("rate_limit.enabled=0")
+
+    def set(self, *settings: str) -> None:
+        change = ["settings", "set", *settings, "--data-dir", self.data_dir]
         environment = {**os.environ, **self.environment}
         subprocess.run([self.binary, *change], check=True, stdout=subprocess.DEVNULL, timeout=30, env=environment)
 
@@ -179,6 +184,16 @@ class Latchkey(Server):
     def opaque_token(self, email: str) -> str:
         body = {"email": email, "password": PASSWORD, "token_type": "opaque"}
         return self.must("POST", "/api/auth/users/login", body)["data"]["token"]
+
+    def exchange(self, host: str) -> Request:
+        """Signing in by a provider at this host and port, as somebody who has done so before."""
+        name = "oauth2.discord"
+        urls = [f"{name}.token_url=http://{host}/token", f"{name}.userinfo_url=http://{host}/user"]
+        client = [f"{name}.client_id=bench", f"{name}.client_secret=bench-bench-bench", f"{name}.enabled=1"]
+        self.set(f"outbound.allowed_hosts={host}", *urls, *client)
+        time.sleep(NOTICE_SECONDS)
+        body = {"provider": "discord", "code": "code", "redirectUri": "https://app.example.com/cb"}
+        return self.check(Request("POST", "/api/auth/users/oauth2/exchange", "body", [json.dumps(body)]))
 
     def me(self, tokens: list[str]) -> Request:
         return self.check(Request("GET", "/api/auth/me", "token", tokens))

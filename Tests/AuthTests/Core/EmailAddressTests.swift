@@ -76,7 +76,7 @@ struct EmailAddressTests {
     @Test(arguments: [
         ("Ada@Example.ORG", "ada@example.org"), ("ADA@example.org", "ada@EXAMPLE.org"),
         ("GRÜSSE@bücher.example", "grüsse@BÜCHER.example"),
-        ("e\u{301}@b.c", "\u{E9}@b.c"), ("E\u{301}@b.c", "\u{E9}@B.C"), ("\u{212A}@b.c", "k@b.c"),
+        ("e\u{301}@b.c", "\u{E9}@b.c"), ("E\u{301}@b.c", "\u{E9}@B.C"),
         ("\u{1E9B}\u{323}@b.c", "\u{1E9B}\u{323}@B.C"),
     ])
     func `two spellings of one address fold alike`(_ one: String, _ two: String) throws {
