@@ -10,7 +10,6 @@ struct AppleKey: Sendable {
     private let keyID: String
     private let teamID: String
     private let clientID: String
-    private let audience: String
 
     /// Nil while a setting is missing or the key can't be read.
     init?(_ settings: Settings, clientID: String) {
@@ -18,8 +17,6 @@ struct AppleKey: Sendable {
         let pem = settings.text("oauth2.apple.private_key").replacing("\\n", with: "\n")
         keyID = settings.text("oauth2.apple.key_id")
         teamID = settings.text("oauth2.apple.team_id")
-        let issuer = settings.text("oauth2.apple.issuer")
-        audience = issuer.isEmpty ? "https://appleid.apple.com" : issuer
         guard !keyID.isEmpty, !teamID.isEmpty, let key = try? P256.Signing.PrivateKey(pemRepresentation: pem) else {
             return nil
         }
@@ -33,7 +30,7 @@ struct AppleKey: Sendable {
         let claims: JSON = [
             "iss": .string(teamID), "iat": .integer(now.seconds),
             "exp": .integer(now.seconds + Int64(Self.secretSeconds)),
-            "aud": .string(audience), "sub": .string(clientID),
+            "aud": "https://appleid.apple.com", "sub": .string(clientID),
         ]
         let signed = [header, claims].map { Base64URL.encode(Array($0.serialized.utf8)) }.joined(separator: ".")
         let signature = try key.signature(for: Array(signed.utf8)).rawRepresentation
@@ -42,7 +39,7 @@ struct AppleKey: Sendable {
 
     /// Names the key and whose it is, without revealing it.
     fileprivate var fingerprint: Digest {
-        Digest(of: "\(teamID)\n\(keyID)\n\(clientID)\n\(audience)\n\(key.publicKey.pemRepresentation)")
+        Digest(of: "\(teamID)\n\(keyID)\n\(clientID)\n\(key.publicKey.pemRepresentation)")
     }
 }
 

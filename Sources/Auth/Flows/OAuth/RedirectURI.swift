@@ -4,8 +4,10 @@ import Foundation
 enum RedirectURI {
     static let bytesMax = 2000
 
-    /// Absolute, without a fragment or user info (RFC 6749 §3.1.2): `https`, `http` on this machine (RFC 8252 §7.3), or an
-    /// application's own scheme, which has a dot (RFC 8252 §7.1), or at least is none that a browser runs or reads.
+    /// Absolute, without a fragment or user info (RFC 6749 §3.1.2): `https`, `http`, or an application's own scheme
+    /// (RFC 8252 §7.1), which must be none that a browser runs or reads.
+    ///
+    /// Whether `http` will do is the provider's to say: those on the internet take it for this machine only.
     static func isValid(_ text: String) -> Bool {
         guard text.utf8.count <= bytesMax,
             text.unicodeScalars.allSatisfy({
@@ -14,8 +16,7 @@ enum RedirectURI {
             let url = URLComponents(string: text), let scheme = url.scheme?.lowercased(), url.user == nil
         else { return false }
         switch scheme {
-        case "https": return url.host?.isEmpty == false
-        case "http": return url.host.map(OwnAddress.isLoopback) ?? false
+        case "https", "http": return url.host?.isEmpty == false
         default: return !readByBrowsers.contains(scheme)
         }
     }
@@ -44,7 +45,7 @@ struct RedirectRules: Sendable {
     func problem(with uri: String) -> String? {
         guard RedirectURI.isValid(uri) else {
             return
-                "must be an absolute https URL (http on this machine only) or an application's own scheme, without a fragment"
+                "must be an absolute URL of https, http or an application's own scheme, without a fragment"
         }
         guard !isOpen, !allowed.contains(where: { Self.allows($0, uri) }) else { return nil }
         return "is not among the allowed redirect URIs (oauth2.allowed_redirect_uris)"

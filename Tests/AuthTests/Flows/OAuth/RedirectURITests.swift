@@ -6,18 +6,17 @@ import Testing
 @Suite struct RedirectURITests {
     static let good = [
         "https://app.example.com/callback", "https://app.example.com", "https://app.example.com:8443/cb?tenant=1",
-        "http://localhost:3000/cb", "http://127.0.0.1:49152/cb", "http://[::1]:3000/cb",
+        "http://app.example.com/cb", "http://localhost:3000/cb", "http://127.0.0.1:49152/cb", "http://[::1]:3000/cb",
         "com.example.app:/oauth2redirect",
         "com.example.app://callback", "myapp://callback",
     ]
     static let bad = [
-        "", "/callback", "app.example.com/callback", "//app.example.com/cb", "http://app.example.com/cb",
+        "", "/callback", "app.example.com/callback", "//app.example.com/cb", "http:///cb",
         "https://app.example.com/cb#fragment", "https://user:pass@app.example.com/cb", "https:///cb",
         "javascript:alert(1)",
         "JavaScript:alert(1)", "data:text/html,x", "file:///etc/passwd", "https://app.example.com/a b",
         "https://app.example.com/\r\nX: 1", "https://app.example.com\\@evil.example/",
-        "http://localhost.evil.example/cb",
-        "http://127.0.0.1.evil.example/cb", "ws://app.example.com/",
+        "ws://app.example.com/",
         "https://app.example.com/" + String(repeating: "a", count: 2000),
         "https://äpp.example.com/cb",
     ]
@@ -58,7 +57,7 @@ import Testing
     static let settings: [(String, Bool)] = [
         ("", true), ("https://app.example.com/cb", true), ("https://app.example.com/*", true),
         ("https://app.example.com/cb, myapp://cb", true), ("https://app.example.com*", false), ("https://*", false),
-        ("*", false), ("https://*.example.com/cb", false), ("https:///*", false), ("http://app.example.com/cb", false),
+        ("*", false), ("https://*.example.com/cb", false), ("https:///*", false), ("http://app.example.com/cb", true),
         ("javascript:*", false), ("https://app.example.com/a*", false), ("not a uri", false),
     ]
 
