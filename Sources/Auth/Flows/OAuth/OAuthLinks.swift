@@ -35,8 +35,7 @@ struct OAuthLinks: Sendable {
         try await services.write(as: actor) { [services] tx in
             let known = try tx.identity(identity.provider, identity.realm, identity.subject, in: collection.id)
             if known?.userID == user.id { return }
-            try tx.checkFree(identity)
-            try tx.link(identity, how: "connect", by: actor, services)
+            try tx.linkFree(identity, how: "connect", by: actor, services)
             let notice = Notice.signInMethodAdded(provider.provider.displayName)
             try outbox?.notify(user, of: notice, in: collection, from: client, tx)
         }

@@ -58,11 +58,10 @@ struct OAuthMerges: Sendable {
             guard try tx.redeemOneTimeToken(token, for: [.merge], at: now)?.subject == user.id,
                 let current = try tx.user(user.id, in: collection.id)
             else { throw AuthError(.invalidOneTimeToken) }
-            try tx.checkFree(identity)
             if let email = current.email, email.folded == merge.email?.folded {
                 try tx.verifyEmail(email, of: user.id, at: now)
             }
-            try tx.link(identity, how: "merge", by: actor ?? Actor(id: user.id, client: client), services)
+            try tx.linkFree(identity, how: "merge", by: actor ?? Actor(id: user.id, client: client), services)
             let notice = Notice.signInMethodAdded(merge.displayName)
             try outbox?.notify(current, of: notice, in: collection, from: client, tx)
             return true

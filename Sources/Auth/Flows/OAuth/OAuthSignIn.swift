@@ -70,7 +70,7 @@ struct OAuthSignIn: Sendable {
                 }
             } catch is Overtaken {
                 continue
-            } catch let error as AuthError where error.code == .identityTaken {
+            } catch DatabaseError.unique {
                 // Somebody else was faster: by now it is known.
                 continue
             }
@@ -271,25 +271,27 @@ extension Sessions {
 }
 
 extension Transaction {
+    /// Links what belongs to nobody yet to a user.
+    ///
     /// Throws `identity_taken` when it is somebody else's, `provider_already_linked` when the user has another of the provider.
-    func checkFree(_ identity: Identity) throws {
+    func linkFree(_ identity: Identity, how: String, by actor: Actor, _ services: Services) throws {
         if try self.identity(identity.provider, identity.realm, identity.subject, in: identity.collectionID) != nil {
             throw AuthError(.identityTaken)
         }
         guard try !identities(of: identity.userID).contains(where: { $0.provider == identity.provider }) else {
             throw AuthError(.providerAlreadyLinked)
         }
-    }
-
-    /// Throws like ``checkFree(_:)``: the constraints decide.
-    func link(_ identity: Identity, how: String, by actor: Actor, _ services: Services) throws {
         do {
-            try insertIdentity(identity)
-        } catch DatabaseError.unique("identities_user_id_provider") {
-            throw AuthError(.providerAlreadyLinked)
+            try link(identity, how: how, by: actor, services)
         } catch DatabaseError.unique {
+            // Somebody else was faster.
             throw AuthError(.identityTaken)
         }
+    }
+
+    /// Throws ``DatabaseError/unique(_:)`` like ``insertIdentity(_:)``.
+    func link(_ identity: Identity, how: String, by actor: Actor, _ services: Services) throws {
+        try insertIdentity(identity)
         let details: JSON = [
             "provider": .string(identity.provider), "subject": .string(identity.subject), "how": .string(how),
         ]

@@ -224,6 +224,25 @@ import Testing
         #expect(try await identities(server) == 1)
     }
 
+    @Test(arguments: Engine.available, [true, false])
+    func `of many who claim an account at once, one links it and all are in`(_ engine: Engine, _ isVerified: Bool)
+        async throws
+    {
+        let server = try await server(engine)
+        try await server.signUp("ada@example.org")
+        if isVerified {
+            let link: JSON = ["token": .string(try await server.token(to: "ada@example.org", .verify))]
+            _ = try await server.post("/api/auth/users/verify-email", link).data()
+        }
+        let ada = Profile(subject: "1", email: "ada@example.org", isVerified: true)
+        let replies = try await parallel(16) { try await server.exchange(ada) }
+        #expect(Set(try replies.map { try id($0) }).count == 1)
+        #expect(try await identities(server) == 1)
+        let audit = try await server.audit()
+        #expect(audit.filter { $0 == "identity.linked" }.count == 1)
+        #expect(audit.filter { $0 == "account.claimed" }.count == (isVerified ? 0 : 1))
+    }
+
     @Test(arguments: Engine.available)
     func `of many exchanges with one state, one goes on`(_ engine: Engine) async throws {
         let server = try await server(engine)
