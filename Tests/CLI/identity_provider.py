@@ -32,6 +32,8 @@ ENDPOINTS = {
     "/.well-known/openid-configuration": "discovery", "/authorize": "authorize", "/token": "token",
     "/userinfo": "userinfo", "/userinfo/emails": "emails", "/jwks": "jwks",
 }  # fmt: skip
+# Issuers may have a path, as Keycloak's do.
+REALM = "/realms/acme"
 SIGNED_IN_AS = "X-Signed-In-As"
 ID_TOKEN_SECONDS = 300
 
@@ -98,7 +100,7 @@ class IdentityProvider:
     Whoever may use it shows `client_id` and `client_secret`, in the way that `authentication` tells.
     """
 
-    def __init__(self, authentication: Literal["post", "basic"] = "post") -> None:
+    def __init__(self, authentication: Literal["post", "basic", "none"] = "post") -> None:
         self.port = free_port()
         self.issuer = f"http://127.0.0.1:{self.port}"
         self.client_id = "latchkey at the test"
@@ -213,7 +215,8 @@ class IdentityProvider:
 
     def answer(self, handler: BaseHTTPRequestHandler, form: dict[str, str]) -> None:
         parts = urlsplit(handler.path)
-        endpoint = ENDPOINTS.get(parts.path, parts.path)
+        path = parts.path.removeprefix(REALM)
+        endpoint = ENDPOINTS.get(path, path)
         with self._lock:
             self.asked.append(Asked(endpoint, handler.headers, parts.query, form))
         if lie := self.mood.answers.get(endpoint):
@@ -236,7 +239,9 @@ class IdentityProvider:
         with self._lock:
             self._grants[code] = grant
         back = urlencode({"code": code, "state": query["state"]})
-        return says(b"", 302, Location=f"{grant.redirect_uri}{'&' if '?' in grant.redirect_uri else '?'}{back}")(handler)
+        return says(b"", 302, Location=f"{grant.redirect_uri}{'&' if '?' in grant.redirect_uri else '?'}{back}")(
+            handler
+        )
 
     def _discovery(self, headers: Message, form: dict[str, str]) -> tuple[int, Any]:
         document = {
@@ -270,6 +275,8 @@ class IdentityProvider:
         return 200, changed(answer, self.mood.token)
 
     def _is_client(self, headers: Message, form: dict[str, str]) -> bool:
+        if self.authentication == "none":
+            return True
         mine = self.client_id, self.client_secret
         shown = form.get("client_id"), form.get("client_secret")
         if self.authentication == "post":

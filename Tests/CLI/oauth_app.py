@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -88,6 +89,15 @@ class App:
         assert login.keys() == {"token", "token_type", "expires_at", "record"}, login.keys()
         return login
 
+    def refuses(self, user: Claims | None = None) -> None:
+        """Signs in with an ID token that leads nowhere: nothing is written, and nothing is told of it."""
+        user = user or person()
+        before = written(self.server)
+        refused = self.sign_in(user).refused(400, code="invalid_id_token")
+        assert "OpenID Connect" in refused["error"]
+        assert user["sub"] not in str(refused) and user["email"] not in str(refused)
+        assert written(self.server) == before
+
     def merge_token(self, user: Claims) -> str:
         """What is given where the owner of the email has to confirm."""
         waits = self.sign_in(user).data
@@ -126,6 +136,20 @@ def signing_in(server: Server, *names: str) -> Iterator[App]:
                 server.secrets.note(kind, value)
 
 
+@contextlib.contextmanager
+def another(app: App, **changes: str) -> Iterator[App]:
+    """Another provider, whose documents nobody has seen yet; its settings go with it."""
+    name = f"oidc-{uuid.uuid4().hex[:8]}"
+    with IdentityProvider() as idp:
+        hosts = {"outbound.allowed_hosts": f"127.0.0.1:{app.idp.port},127.0.0.1:{idp.port}"}
+        settings = {**idp.settings(name), **hosts}
+        settings |= {f"oauth2.{name}.{key}": text.replace("{issuer}", idp.issuer) for key, text in changes.items()}
+        with app.settings(settings):
+            yield App(app.server, idp, name)
+        for kind, value in idp.issued:
+            app.server.secrets.note(kind, value)
+
+
 # Who has an account
 
 
@@ -157,7 +181,7 @@ def knows_password(server: Server, email: str, password: str = PASSWORD) -> bool
 
 def device(server: Server, token: str) -> str:
     """The secret of a new trusted device."""
-    secret = random_text() + random_text()
+    secret = os.urandom(32).hex()
     body = {"type": "device", "secret": secret, "name": "phone"}
     server.call("POST", SECRETS, body, token).accepted()
     return secret
@@ -185,3 +209,8 @@ def mails(server: Server, to: str, template: str) -> list[Any]:
     """Those that were sent so far."""
     rows = server.call("GET", f"/api/admin/inbox?{urlencode({'to': to})}", token=server.admin).data
     return [row for row in rows if row["template"] == template]
+
+
+def written(server: Server) -> list[int]:
+    """How many users, links and sessions there are."""
+    return [server.query(f"SELECT count(*) FROM {table}")[0][0] for table in ("users", "identities", "sessions")]

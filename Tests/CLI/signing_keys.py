@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import uuid
 from typing import Any, Literal
 
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
-from tokens import encode, unsigned
+from tokens import encode
 
 
 class Key:
@@ -36,9 +37,8 @@ class Key:
 
     def signed(self, header: Any, claims: Any) -> str:
         """A JWT of these contents, whatever its header says; claims that are bytes go in as they are."""
-        text = unsigned(header, claims)
-        if isinstance(claims, bytes):
-            text = f"{unsigned(header, {}).split('.')[0]}.{encode(claims)}"
+        raw = claims if isinstance(claims, bytes) else json.dumps(claims).encode()
+        text = f"{encode(json.dumps(header).encode())}.{encode(raw)}"
         if isinstance(self._private, rsa.RSAPrivateKey):
             return f"{text}.{encode(self._private.sign(text.encode(), padding.PKCS1v15(), hashes.SHA256()))}"
         r, s = decode_dss_signature(self._private.sign(text.encode(), ec.ECDSA(hashes.SHA256())))

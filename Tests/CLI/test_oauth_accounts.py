@@ -6,18 +6,20 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import pytest
 from conftest import PASSWORD, Server, fresh_email
 from identity_provider import person
-from oauth_app import SECRETS, App, account, audited, device, knows_password, mailed, mails, signing_in
+from oauth_app import (
+    SECRETS, App, account, audited, knows_password, mailed, mails, signing_in, written,
+)  # fmt: skip
 from smtp import change_settings
 from test_mfa import Person, code
 from tokens import changed, claims
 
 PARALLEL = 16
-NEW_PASSWORD = "an even better one"
 FIELDS = [
     {"name": "nick", "type": "text", "required": True, "max": 20}, {"name": "name", "type": "text", "max": 15},
     {"name": "picture", "type": "url"},
@@ -36,11 +38,6 @@ def members(server: Server) -> str:
     """A collection whose users have fields."""
     body = {"name": "members", "type": "auth", "fields": FIELDS}
     return str(server.call("POST", "/api/collections", body, server.admin).data["name"])
-
-
-def written(server: Server) -> list[int]:
-    """How many users and links there are."""
-    return [server.query(f"SELECT count(*) FROM {table}")[0][0] for table in ("users", "identities", "sessions")]
 
 
 # A known identity
@@ -130,11 +127,36 @@ def test_another_subject_with_the_same_address_is_not_let_in(app: App) -> None:
 
 
 def test_system_users_are_nobody_s_account(app: App) -> None:
-    email = fresh_email()
-    body = {"kind": "system", "email": email}
-    reply = app.server.call("POST", "/api/admin/users/users", body, app.server.admin)
-    if reply.status == 200:
-        app.sign_in(person(email=email)).refused(409, code="email_taken")
+    body = {"kind": "system", "email": fresh_email()}
+    id = app.server.call("POST", "/api/admin/users/users", body, app.server.admin).data["id"]
+    before = written(app.server)
+    app.sign_in(person(email=body["email"])).refused(409, code="email_taken")
+    assert written(app.server) == before and audited(app.server, "identity.linked", subject=id) == []
+
+
+LOOK_ALIKES = {
+    "k": "\u212a", "i": "\u0131", "s": "\u017f", "I": "\u0130", "K": "\uff4b", "a": "\u0430", "@": "\uff20", "kis": "ki\u200bs",
+    "example.org": "example.org.", "example": "ex\u00adample", "org": "org\n", "kiss": " kiss",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("part", LOOK_ALIKES)
+def test_an_address_that_looks_alike_is_another(app: App, part: str) -> None:
+    """Letters that become ASCII ones in upper or lower case, or that nobody sees."""
+    email = f"Kiss-{fresh_email()}"
+    id = app.server.register(email)["id"]
+    reply = app.sign_in(person(email=email.lower().replace(part.lower(), LOOK_ALIKES[part], 1)))
+    assert reply.status in (200, 400, 409), reply.body
+    assert reply.status != 200 or reply.data["record"]["id"] != id
+
+
+def test_guests_are_nobody_s_account(app: App) -> None:
+    with app.settings({"auth.anonymous.enabled": "1"}):
+        guest = app.server.call("POST", "/api/auth/users/anonymous").data
+    before = written(app.server)
+    app.sign_in(person(email=guest["record"]["email"])).refused(400, 409)
+    assert written(app.server) == before
+    assert app.server.me(guest["token"]).data["email_verified"] is False
 
 
 def test_of_sixteen_links_of_one_user_at_once_one_is_made(app: App) -> None:
@@ -156,7 +178,7 @@ def test_somebody_new_gets_an_account_without_a_password(app: App, word: Any) ->
     record = login["record"]
     assert (record["email"], record["email_verified"], record["kind"]) == (user["email"], word is True, "human")
     assert app.server.call("GET", SECRETS, token=login["token"]).data == []
-    for password in ("", PASSWORD, user["sub"], user["email"]):
+    for password in ("", PASSWORD, "null", "oidc"):
         body = {"email": user["email"], "password": password}
         assert app.server.call("POST", "/api/auth/users/login", body).status in (401, 422)
     assert app.links(login["token"]) == ["oidc"]
@@ -196,7 +218,10 @@ def test_of_registrations_and_first_sign_ins_at_once_one_account_is_made(app: Ap
     body = {"email": user["email"], "password": PASSWORD}
     calls: list[Callable[[], Any]] = []
     for back in backs:
-        calls += [lambda back=back: app.exchange(back), lambda: app.server.call("POST", "/api/auth/users/register", body)]
+        calls += [
+            partial(app.exchange, back),
+            lambda: app.server.call("POST", "/api/auth/users/register", body),
+        ]
     with ThreadPoolExecutor(PARALLEL) as pool:
         replies = list(pool.map(lambda call: call(), calls))
     assert {reply.status for reply in replies[::2]} == {200}
@@ -206,7 +231,9 @@ def test_of_registrations_and_first_sign_ins_at_once_one_account_is_made(app: Ap
     assert not knows_password(app.server, user["email"])
 
 
-@pytest.mark.parametrize("email", [None, "", "nobody", 5, ["a@example.org"], "a@b@c.example", "a b@example.org", "x" * 300 + "@example.org"])
+@pytest.mark.parametrize(
+    "email", [None, "", "nobody", 5, ["a@example.org"], "a@b@c.example", "a b@example.org", "x" * 300 + "@example.org"]
+)
 def test_without_a_usable_email_there_is_no_new_account(app: App, email: Any) -> None:
     before = written(app.server)
     refused = app.sign_in(person(email=email)).refused(400, code="oauth_profile_incomplete")
@@ -216,12 +243,13 @@ def test_without_a_usable_email_there_is_no_new_account(app: App, email: Any) ->
 
 def test_fields_of_a_new_account_are_validated_and_those_of_a_known_one_left_alone(app: App, members: str) -> None:
     into, user = app.into(members), person(name="Ada Lovelace", picture="https://example.org/ada.png")
-    for record, field in (
+    refusals: list[tuple[dict[str, Any], str]] = [
         ({}, "nick"), ({"nick": "x" * 21}, "nick"), ({"nick": 5}, "nick"), ({"nick": "ada", "email": fresh_email()}, "email"),
         ({"nick": "ada", "password": PASSWORD}, "password"), ({"nick": "ada", "email_verified": True}, "email_verified"),
         ({"nick": "ada", "status": "suspended"}, "status"), ({"nick": "ada", "id": "x"}, "id"),
         ({"nick": "ada", "groups": []}, "groups"),
-    ):  # fmt: skip
+    ]  # fmt: skip
+    for record, field in refusals:
         refused = into.sign_in(user, record=record).refused(422, code="validation_failed")
         assert field in refused["details"], (record, refused)
     made = into.signed_in(user, record={"nick": "ada"})["record"]
@@ -260,9 +288,16 @@ def test_where_nobody_may_register_only_who_has_an_account_gets_in(app: App) -> 
 def test_no_provider_makes_an_admin(app: App) -> None:
     before = app.server.call("GET", "/api/admin/admins", token=app.server.admin).data
     app.into("_admins").sign_in(person()).refused(403, code="forbidden")
-    root = app.into("_admins").sign_in(person(email=before[0]["email"]))
-    assert "token" not in root.json.get("data", {})
+    # Neither does it link one without being asked, whatever the strategy is.
+    admins = app.into("_admins")
+    root = person(email=before[0]["email"])
+    merge_token = admins.merge_token(root)
+    assert admins.links(app.server.admin) == []
     assert app.server.call("GET", "/api/admin/admins", token=app.server.admin).data == before
+    token = admins.confirm(merge_token, app.server.admin).data["token"]
+    assert claims(token)["aud"] == claims(admins.signed_in(root)["token"])["aud"] == "admin"
+    app.sign_in(person(sub=root["sub"])).accepted()  # a user of theirs, not the admin
+    assert claims(app.signed_in(root)["token"])["aud"] == "user"
 
 
 # Who may not sign in
