@@ -73,7 +73,9 @@ struct OAuthExchange: Sendable {
                 answers.userinfo = userinfo
                 answers.emails = emails
                 // An answer about somebody else is a swapped access token (OpenID Connect Core §5.3.2).
-                if let subject = answers.claims?["sub"], let other = userinfo["sub"], subject != other {
+                if let subject = answers.claims?["sub"], subject != userinfo["sub"],
+                    provider.isDiscovered || userinfo["sub"] != nil
+                {
                     throw OAuthFault.invalidIDToken("its subject is not that of userinfo")
                 }
             }
@@ -125,8 +127,7 @@ struct OAuthExchange: Sendable {
                 }
             form += [("client_id", client.clientID), ("client_secret", secret.reveal())]
         }
-        let answer = try await services.fetch(.post(provider.tokenURL, form: form, headers: headers))
-        let json = try Self.json(answer)
+        let json = try Self.json(await services.fetch(.post(provider.tokenURL, form: form, headers: headers)))
         guard !json.isError, let token = json["access_token"]?.text, token.isHeaderToken else {
             throw Self.refusal(json) ?? OAuthFault.failed("its token endpoint gives no access token")
         }
@@ -192,16 +193,22 @@ struct OAuthExchange: Sendable {
 
     // MARK: Answers
 
-    /// Throws ``OAuthFault`` for what is no success, or no JSON.
-    static func json(_ answer: OutboundAnswer) throws -> JSON {
-        let json = JSON(parsing: answer.body)
-        switch answer.status {
-        case 200..<300:
-            guard let json else { throw OAuthFault.failed("its answer is no JSON") }
-            return json
-        case 400, 401, 403: throw json.flatMap(refusal) ?? .refused("it answers with status \(answer.status)")
-        default: throw OAuthFault.failed("it answers with status \(answer.status)")
+    /// Throws ``OAuthFault`` for what is no success, or no JSON: a refusal where the provider finds fault with what it was sent.
+    private static func json(_ answer: OutboundAnswer) throws -> JSON {
+        // Too slow and too often is no fault of the code.
+        guard (400..<500).contains(answer.status), ![408, 425, 429].contains(answer.status) else {
+            return try document(answer)
         }
+        throw JSON(parsing: answer.body).flatMap(refusal) ?? .refused("it answers with status \(answer.status)")
+    }
+
+    /// Throws ``OAuthFault`` for what is no success, or no JSON.
+    static func document(_ answer: OutboundAnswer) throws -> JSON {
+        guard (200..<300).contains(answer.status) else {
+            throw OAuthFault.failed("it answers with status \(answer.status)")
+        }
+        guard let json = JSON(parsing: answer.body) else { throw OAuthFault.failed("its answer is no JSON") }
+        return json
     }
 
     /// By RFC 6749 §5.2; its error code is for the log, when it is one.

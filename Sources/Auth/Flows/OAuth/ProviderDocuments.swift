@@ -86,7 +86,7 @@ final class ProviderDocuments: Sendable {
             let task =
                 state.underWay[url]
                 ?? Task { [services] in
-                    try await OAuthExchange.json(services.fetch(.get(url)))
+                    try await OAuthExchange.document(services.fetch(.get(url)))
                 }
             state.underWay[url] = task
             return task
