@@ -184,7 +184,7 @@ struct Fields: Sendable {
     }
 
     /// `1` or `true` is on, as in settings; for a query.
-    mutating func `switch`(_ key: String) -> Bool {
+    mutating func queryFlag(_ key: String) -> Bool {
         guard let text = optionalText(key), !text.isEmpty else { return false }
         guard ["0", "1", "true", "false"].contains(text) else {
             refuse(key, "must be 0 or 1")

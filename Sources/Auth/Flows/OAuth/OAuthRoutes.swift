@@ -74,9 +74,9 @@ struct OAuthRoutes: Sendable {
             provider: query.text("provider"),
             redirectURI: query.text("redirectUri", bytesMax: RedirectURI.bytesMax),
             state: query.optionalText("state", bytesMax: OAuthState.textBytesMax).flatMap { $0.isEmpty ? nil : $0 },
-            usesPKCE: query.switch("use_pkce"),
+            usesPKCE: query.queryFlag("use_pkce"),
             challenge: query.optionalText("code_challenge").flatMap { $0.isEmpty ? nil : $0 },
-            usesLanding: query.switch("landing")
+            usesLanding: query.queryFlag("landing")
         )
         if let method = query.optionalText("code_challenge_method"), method != "S256" {
             query.refuse("code_challenge_method", "must be S256")
