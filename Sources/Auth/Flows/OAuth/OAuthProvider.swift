@@ -67,10 +67,12 @@ struct OAuthProvider: Sendable {
 /// Who somebody is, as a provider tells it.
 struct OAuthProfile: Sendable, Equatable {
     static let subjectBytesMax = 255
+    static let textBytesMax = 1024
 
     /// Never used for anybody else there.
     let subject: String
-    var email: String?
+    /// Nil too where it is no address that this server takes.
+    var email: EmailAddress?
     /// Only where the provider says itself that the user reads mail there.
     var isEmailVerified = false
     var name: String?
@@ -87,11 +89,14 @@ struct OAuthProfile: Sendable, Equatable {
         guard let subject = subject?.identifier, (1...Self.subjectBytesMax).contains(subject.utf8.count),
             !subject.utf8.contains(0)
         else { return nil }
+        func usable(_ text: String?) -> String? {
+            text.flatMap { (1...Self.textBytesMax).contains($0.utf8.count) && !$0.utf8.contains(0) ? $0 : nil }
+        }
         self.subject = subject
-        self.email = email.flatMap { $0.isEmpty ? nil : $0 }
+        self.email = email.flatMap { EmailAddress(parsing: $0) }.flatMap { $0.isGuests ? nil : $0 }
         self.isEmailVerified = self.email != nil && isEmailVerified
-        self.name = name.flatMap { $0.isEmpty ? nil : $0 }
-        self.picture = picture.flatMap { $0.isEmpty ? nil : $0 }
+        self.name = usable(name)
+        self.picture = usable(picture)
     }
 
     /// By the standard claims (OpenID Connect Core §5.1).

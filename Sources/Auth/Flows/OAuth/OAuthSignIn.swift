@@ -81,7 +81,7 @@ struct OAuthSignIn: Sendable {
     private func match(_ profile: OAuthProfile, _ client: OAuthClient, in collection: Collection) async throws -> Match
     {
         let provider = client.provider
-        let email = profile.email.flatMap { EmailAddress(parsing: $0) }.flatMap { $0.isGuests ? nil : $0 }
+        let email = profile.email
         let (identity, user, isLinked) = try await services.db.read { tx in
             let identity = try tx.identity(provider.name, client.realm, profile.subject, in: collection.id)
             let name = email.map { SignInName(kind: .email, text: $0.text) }
@@ -122,7 +122,7 @@ struct OAuthSignIn: Sendable {
         let proof = Proof(subject: identity.userID, methods: [.federated], at: now) { tx in
             let current = try tx.identity(identity.provider, identity.realm, identity.subject, in: collection.id)
             guard current?.userID == identity.userID else { throw Overtaken() }
-            try tx.noteIdentityUsed(identity.id, email: profile.email, at: now)
+            try tx.noteIdentityUsed(identity.id, email: profile.email?.text, at: now)
             return true
         }
         return try await sessions.begin(federated: proof, in: collection, from: client, as: wish)

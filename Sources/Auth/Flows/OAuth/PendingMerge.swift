@@ -11,7 +11,7 @@ struct PendingMerge: Sendable {
         displayName = client.provider.displayName
         realm = client.realm
         subject = profile.subject
-        email = profile.email
+        email = profile.email?.text
     }
 
     var payload: String {

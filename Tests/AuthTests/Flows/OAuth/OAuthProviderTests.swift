@@ -56,7 +56,7 @@ import Testing
         let told: JSON =
             profile.map { profile in
                 [
-                    "subject": .string(profile.subject), "email": .optional(profile.email),
+                    "subject": .string(profile.subject), "email": .optional(profile.email?.text),
                     "email_verified": .bool(profile.isEmailVerified), "name": .optional(profile.name),
                     "picture": .optional(profile.picture),
                 ]
@@ -165,6 +165,19 @@ import Testing
             nil, .null, "", true, [], [:], .number(1.5), .string(String(repeating: "x", count: 256)), "a\0b",
         ] {
             #expect(OAuthProfile(subject: subject) == nil)
+        }
+    }
+
+    @Test func `what can't be an address, a name or a picture is none`() {
+        for email in [
+            "", "ada", "ada\0@example.org", "anon_1@anonymous.invalid", String(repeating: "a", count: 300) + "@b.c",
+        ] {
+            let profile = OAuthProfile(subject: "1", email: email, isEmailVerified: true)
+            #expect(profile?.email == nil && profile?.isEmailVerified == false)
+        }
+        for text in ["", "a\0b", String(repeating: "x", count: 1025)] {
+            let profile = OAuthProfile(subject: "1", name: text, picture: text)
+            #expect(profile?.name == nil && profile?.picture == nil)
         }
     }
 }
