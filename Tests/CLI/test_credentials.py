@@ -213,6 +213,32 @@ def test_an_admins_key_is_an_admin_unless_it_is_narrowed(server: Server) -> None
     assert server.sees(narrowed["secret"])
 
 
+def test_an_admins_key_changes_no_settings_and_impersonates_nobody(server: Server) -> None:
+    key = api_key(server, server.admin_login()["token"])["secret"]
+    before = server.call("GET", "/api/admin/settings", token=key).data
+    for method, path, body in (
+        ("PATCH", "/api/admin/settings", {"smtp.host": "mail.example.net"}),
+        ("DELETE", "/api/collections/users", None),
+        ("POST", f"/api/admin/impersonate/users/{server.new_user()['record']['id']}", None),
+    ):
+        server.call(method, path, body, key).refused(403, code="session_required")
+    assert server.call("GET", "/api/admin/settings", token=key).data == before
+
+
+def test_keys_that_a_leaked_key_made_end_with_its_reassignment_by_an_admin(server: Server) -> None:
+    admin = server.admin_login()["token"]
+    body = {"kind": "system", "username": f"job-{uuid.uuid4().hex[:12]}"}
+    system = server.call("POST", "/api/admin/users/users", body, admin).data["id"]
+    reassign = f"/api/users/{system}/api_key"
+    leaked = server.call("POST", reassign, token=admin).data["api_key"]
+    made = api_key(server, leaked)["secret"]
+    assert server.sees(made)
+    new = server.call("POST", reassign, token=admin).data["api_key"]
+    for key in (leaked, made):
+        server.me(key).refused(401, code="invalid_token")
+    assert server.sees(new)
+
+
 def test_a_list_tells_when_a_key_was_last_used(server: Server) -> None:
     token = server.new_user()["token"]
     key = api_key(server, token)

@@ -217,6 +217,8 @@ CREATE TABLE users (
     pending_email text,
     mfa_enabled boolean NOT NULL DEFAULT false,
     email_verified_at bigint,
+    notices_since bigint,
+    notice_count bigint NOT NULL DEFAULT 0,
     CONSTRAINT users_check CHECK (((kind = 'system'::text) OR (email IS NOT NULL))),
     CONSTRAINT users_kind_check CHECK ((kind = ANY (ARRAY['human'::text, 'system'::text]))),
     CONSTRAINT users_status_check CHECK ((status = ANY (ARRAY['active'::text, 'pending'::text, 'suspended'::text]))),

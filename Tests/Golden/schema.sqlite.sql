@@ -176,7 +176,7 @@ CREATE TABLE users (
     data TEXT NOT NULL,
     created_at INTEGER NOT NULL,
     updated_at INTEGER NOT NULL,
-    last_login_at INTEGER, pending_email TEXT, mfa_enabled INTEGER NOT NULL DEFAULT 0, email_verified_at INTEGER,
+    last_login_at INTEGER, pending_email TEXT, mfa_enabled INTEGER NOT NULL DEFAULT 0, email_verified_at INTEGER, notices_since INTEGER, notice_count INTEGER NOT NULL DEFAULT 0,
     CHECK (kind = 'system' OR email IS NOT NULL),
     CONSTRAINT users_collection_id_email_folded UNIQUE (collection_id, email_folded),
     CONSTRAINT users_collection_id_username_folded UNIQUE (collection_id, username_folded)

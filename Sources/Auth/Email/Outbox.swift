@@ -86,10 +86,12 @@ struct Outbox: Sendable {
         from client: Client,
         _ tx: Transaction
     ) throws {
-        guard let addressee = user.addressee(at: former),
-            try notice.isUrgent || !isFlooded(user.id, by: .notice, tx)
-        else { return }
+        guard let addressee = user.addressee(at: former) else { return }
         let now = services.clock.now()
+        let start = now.advanced(bySeconds: -Self.floodSeconds)
+        guard try notice.isUrgent || tx.countNotice(to: user.id, max: Self.floodMax, since: start, at: now) else {
+            return
+        }
         let values = [
             "event": notice.event, "explanation": notice.explanation, "time": now.rfc3339, "address": client.address,
         ]

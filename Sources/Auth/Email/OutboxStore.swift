@@ -67,6 +67,18 @@ extension Transaction {
         )?.get("count") ?? 0
     }
 
+    /// Counts a notice to an account; false, and nothing is counted, when it had as many in a span that began after `time`.
+    func countNotice(to user: UserID, max: Int, since time: Timestamp, at now: Timestamp) throws -> Bool {
+        try execute(
+            """
+            UPDATE users SET
+                notice_count = CASE WHEN notices_since > \(time) THEN notice_count + 1 ELSE 1 END,
+                notices_since = CASE WHEN notices_since > \(time) THEN notices_since ELSE \(now) END
+            WHERE id = \(user) AND (notices_since IS NULL OR notices_since <= \(time) OR notice_count < \(max))
+            """
+        ) == 1
+    }
+
     /// Those that wait longest for a try, if any is due.
     ///
     /// Mails to nobody are in the index too, so that storing one is the same work.

@@ -83,6 +83,10 @@ struct Sessions: Sendable {
             case (.begin(let kind), let user?):
                 let start = former?.createdAt ?? now
                 let expiresAt = Self.expiry(of: wish, kind, session: start, at: now, settings)
+                guard expiresAt > now else {
+                    // The absolute end was lowered since the former one began.
+                    throw AuthError(.sessionEnded, details: ["reason": Session.EndReason.expired.rawValue])
+                }
                 var session = Session(id, of: user, kind, by: proof, from: client, at: now, until: expiresAt)
                 session.createdAt = start
                 session.notValidAfter = wish.notValidAfter
@@ -236,7 +240,7 @@ struct Sessions: Sendable {
         async throws
     {
         let now = services.clock.now()
-        try await services.db.write { [services] tx in
+        try await services.write(as: principal.actor(from: client)) { [services] tx in
             guard try tx.endSession(id, of: principal.user.id, because: reason, at: now) else {
                 throw AuthError(.notFound)
             }
@@ -254,7 +258,7 @@ struct Sessions: Sendable {
     /// Ends the caller's other sessions, or all of them, and tells how many.
     func endMany(of principal: Principal, keepingCurrent: Bool, from client: Client) async throws -> Int {
         let now = services.clock.now()
-        return try await services.db.write { [services] tx in
+        return try await services.write(as: principal.actor(from: client)) { [services] tx in
             let kept = keepingCurrent ? principal.session?.id : nil
             let count = try tx.endSessions(of: principal.user.id, except: kept, because: .revoked, at: now)
             try tx.audit(

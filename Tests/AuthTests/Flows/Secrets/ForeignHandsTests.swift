@@ -251,6 +251,13 @@ import Testing
         server.clock.advance(seconds: 300)
         let second = try await change(again, from: "a new one of mine", to: "yet another of mine")
         #expect(second["expires_at"] == start.advanced(bySeconds: 3900).json)
+        // Where it would have ended by now, nothing is changed.
+        try await server.set(["auth.session.absolute_seconds": "60"])
+        server.clock.advance(seconds: 61)
+        let body: JSON = ["current_password": "yet another of mine", "password": "the last of mine"]
+        let late = try await server.post("/api/auth/users/change-password", body, token: second["token"]?.text)
+        #expect((late.status, late.code) == (401, "session_ended"))
+        #expect(try await server.signIn("ada@example.org", password: "yet another of mine").isEmpty == false)
     }
 
     /// A request may be admitted long before its body has come.
