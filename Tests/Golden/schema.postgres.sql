@@ -46,7 +46,7 @@ CREATE TABLE identities (
     last_used_at bigint NOT NULL,
     CONSTRAINT identities_pkey PRIMARY KEY (id),
     CONSTRAINT identities_collection_id_provider_realm_subject_key UNIQUE (collection_id, provider, realm, subject),
-    CONSTRAINT identities_user_id_provider_key UNIQUE (user_id, provider)
+    CONSTRAINT identities_user_id_provider_realm_key UNIQUE (user_id, provider, realm)
 );
 
 CREATE TABLE key_fingerprints (

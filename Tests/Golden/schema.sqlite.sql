@@ -39,7 +39,7 @@ CREATE TABLE identities (
     created_at INTEGER NOT NULL,
     last_used_at INTEGER NOT NULL,
     UNIQUE (collection_id, provider, realm, subject),
-    UNIQUE (user_id, provider)
+    UNIQUE (user_id, provider, realm)
 ) STRICT;
 
 CREATE TABLE key_fingerprints (

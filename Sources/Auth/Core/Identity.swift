@@ -13,6 +13,8 @@ struct Identity: Sendable {
     let email: String?
     let createdAt: Timestamp
     let lastUsedAt: Timestamp
+
+    func isOf(_ provider: String, _ realm: String) -> Bool { self.provider == provider && self.realm == realm }
 }
 
 typealias IdentityID = Identifier<Identity>

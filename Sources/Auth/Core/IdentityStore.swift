@@ -37,9 +37,9 @@ extension Transaction {
         try execute("UPDATE identities SET last_used_at = \(now), email = \(email) WHERE id = \(id)")
     }
 
-    /// Nil when the user has none of the provider.
-    func removeIdentity(_ provider: String, of user: UserID) throws -> Identity? {
-        try one("DELETE FROM identities WHERE user_id = \(user) AND provider = \(provider) RETURNING *").map(
+    /// Those of the provider, of whatever realm.
+    func removeIdentities(_ provider: String, of user: UserID) throws -> [Identity] {
+        try all("DELETE FROM identities WHERE user_id = \(user) AND provider = \(provider) RETURNING *").map(
             Identity.init
         )
     }

@@ -150,6 +150,8 @@ private final class OutboundTransfer {
         _ = lk_curl_set_text(curl, CURLOPT_PROXY, "")
         _ = lk_curl_set_text(curl, CURLOPT_USERAGENT, "Latchkey/\(Version.text)")
         _ = lk_curl_set_number(curl, CURLOPT_NOSIGNAL, 1)
+        // A look-up of a name that takes too long is left to its thread, not waited for with all the others.
+        _ = lk_curl_set_number(curl, CURLOPT_QUICK_EXIT, 1)
         _ = lk_curl_set_number(curl, CURLOPT_FOLLOWLOCATION, 0)
         _ = lk_curl_set_number(curl, CURLOPT_CONNECTTIMEOUT_MS, Self.connectMilliseconds)
         _ = lk_curl_set_number(curl, CURLOPT_TIMEOUT_MS, OutboundClient.timeoutMilliseconds)

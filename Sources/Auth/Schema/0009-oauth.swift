@@ -3,8 +3,8 @@ import Storage
 extension Schema {
     /// Accounts at providers that users sign in by.
     ///
-    /// A provider's subject belongs to one user of a collection, and a user has one subject a provider. `realm` is the issuer,
-    /// where a provider's name can come to mean another.
+    /// A provider's subject belongs to one user of a collection, and a user has one subject a provider and realm: the issuer
+    /// or host, where a provider's name can come to mean another.
     static let oauth = Migration(
         9,
         "oauth",
@@ -20,7 +20,7 @@ extension Schema {
             created_at {int} NOT NULL,
             last_used_at {int} NOT NULL,
             UNIQUE (collection_id, provider, realm, subject),
-            UNIQUE (user_id, provider)
+            UNIQUE (user_id, provider, realm)
         ){strict}
         """
     )

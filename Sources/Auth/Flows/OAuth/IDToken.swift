@@ -90,6 +90,8 @@ struct IDToken: Sendable {
         expiresAt = try Self.checkTimes(claims, at: expected.now)
         guard expected.nonce.map({ $0.matches(claims["nonce"]) }) ?? true else { throw Problem("its nonce is wrong") }
         guard claims["sub"]?.text?.isEmpty == false else { throw Problem("it has no subject") }
+        // Some make access tokens alike, and say so in a claim (Keycloak).
+        guard claims["typ"] == nil || claims["typ"] == "ID" else { throw Problem("it is another kind of token") }
     }
 
     private static func names(_ pattern: String, _ issuer: String, _ claims: JSON) -> Bool {
@@ -123,6 +125,9 @@ struct IDToken: Sendable {
             guard let claim = claims[name] else { continue }
             guard let from = time(claim), from < now.advanced(bySeconds: skewSeconds) else {
                 throw Problem("it is not valid yet")
+            }
+            guard name != "iat" || from > now.advanced(bySeconds: -lifetimeSecondsMax) else {
+                throw Problem("it is too old")
             }
         }
         return expiry

@@ -52,7 +52,7 @@ struct OAuth: Sendable {
                 .server(verifier: Base64URL.encode(services.random.bytes(32)))
             } else { .none }
         try check(wish, client, pkce)
-        let landing = wish.usesLanding ? try landing(of: wish.provider, collection, settings) : nil
+        let landing = wish.usesLanding ? try landing(for: client, collection, settings) : nil
         let provider = try await exchanges.discovered(client)
         let state = wish.state ?? Base64URL.encode(services.random.bytes(24))
         let kept = OAuthState(
@@ -83,8 +83,17 @@ struct OAuth: Sendable {
         guard problems.isEmpty else { throw AuthError.validation(problems) }
     }
 
-    private func landing(of provider: String, _ collection: Collection, _ settings: Settings) throws -> String {
+    /// The provider sees this server's own address only, so its list of redirect URIs keeps nobody from being led elsewhere with a
+    /// code: ours must.
+    private func landing(for client: OAuthClient, _ collection: Collection, _ settings: Settings) throws -> String {
+        let provider = client.provider.name
         let base = settings.text("app.url")
+        guard client.provider.answersByPost else {
+            throw AuthError.validation(["landing": "is for providers that answer by a POST"])
+        }
+        guard !client.redirects.isOpen else {
+            throw AuthError.validation(["landing": "needs the setting oauth2.allowed_redirect_uris"])
+        }
         guard !base.isEmpty else {
             throw AuthError.validation(["landing": "needs the setting app.url, under which this server is reached"])
         }
@@ -115,12 +124,13 @@ struct OAuth: Sendable {
 
     /// Where a browser goes on to that a provider has made post its answer here: to the application, with what was posted.
     ///
-    /// Throws `invalid_oauth_state`.
+    /// Throws `invalid_oauth_state`, `provider_disabled`.
     func landing(_ posted: [(String, String)], state: String, of provider: String, in collection: Collection)
         async throws -> String
     {
+        let client = try OAuthClient.named(provider, try await services.settings())
         guard let kept = try await states.look(at: state, in: collection), kept.provider == provider,
-            kept.landingURI != nil
+            kept.landingURI != nil, !client.redirects.isOpen, client.redirects.problem(with: kept.redirectURI) == nil
         else { throw AuthError(.invalidOAuthState) }
         return FormEncoding.append(posted + [("state", state)], to: kept.redirectURI)
     }

@@ -49,6 +49,11 @@ struct OAuthClient: Sendable {
         if !text("issuer").isEmpty { provider.issuers = [text("issuer")] }
         let scopes = text("scopes").split { $0 == " " || $0 == "," }.map(String.init)
         if !scopes.isEmpty { provider.scopes = scopes }
+        if provider.isDiscovered && provider.issuers.isEmpty {
+            // Without an issuer no ID token can be believed: userinfo says who somebody is, as with plain OAuth2.
+            provider.isDiscovered = false
+            provider.idToken = .ignored
+        }
         self.provider = provider
         clientID = text("client_id")
         clientSecret = Secret(text("client_secret"))
@@ -62,11 +67,16 @@ struct OAuthClient: Sendable {
         guard !clientID.isEmpty, !clientSecret.reveal().isEmpty || appleKey != nil else { return false }
         return provider.isDiscovered && !provider.issuers.isEmpty
             || !provider.authorizationURL.isEmpty && !provider.tokenURL.isEmpty
-                && (!provider.userinfoURL.isEmpty || !provider.jwksURL.isEmpty)
+                && (!provider.userinfoURL.isEmpty || provider.idToken == .required && !provider.jwksURL.isEmpty)
     }
 
-    /// Whose an identity is beside the provider's name: another issuer under the same name has other subjects.
-    var realm: String { provider.isDiscovered ? provider.issuers.first ?? "" : "" }
+    /// Whose an identity is beside the provider's name: another issuer, or another host in place of the provider's own, has
+    /// other subjects.
+    var realm: String {
+        if provider.isDiscovered { return provider.issuers.first ?? "" }
+        let host = provider.tokenURL.urlHost ?? ""
+        return host == Self.known[provider.name]?.tokenURL.urlHost ? "" : host
+    }
 
     private static let known = Dictionary(uniqueKeysWithValues: OAuthProvider.builtIn.map { ($0.name, $0) })
 

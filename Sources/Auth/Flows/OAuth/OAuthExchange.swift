@@ -47,10 +47,14 @@ struct OAuthExchange: Sendable {
             ("userinfo_endpoint", \.userinfoURL), ("jwks_uri", \.jwksURL),
         ] where provider[keyPath: part].isEmpty {
             guard let url = document[key]?.text else { continue }
-            guard url.isHTTPURL else { throw error(.failed("its discovery document has no good \(key)"), provider) }
+            guard url.isHTTPURL else {
+                documents.forgetDiscovery(of: issuer)
+                throw error(.failed("its discovery document has no good \(key)"), provider)
+            }
             provider[keyPath: part] = url
         }
         guard ![provider.authorizationURL, provider.tokenURL, provider.jwksURL].contains("") else {
+            documents.forgetDiscovery(of: issuer)
             throw error(.failed("its discovery document is incomplete"), provider)
         }
         let methods = document["token_endpoint_auth_methods_supported"]?.elements

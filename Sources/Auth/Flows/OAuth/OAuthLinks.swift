@@ -48,14 +48,17 @@ struct OAuthLinks: Sendable {
 
     /// Removes the caller's own link; their other sessions that were begun by a provider end.
     ///
-    /// Throws `not_found`, `last_way_in` when there is no password and no other link, `session_required`.
+    /// Throws `not_found`, `last_way_in` when there is no password and no other link, `session_required`,
+    /// `reauthentication_required` for a trusted device.
     func unlink(_ provider: String, by principal: Principal, from client: Client) async throws {
+        try principal.checkPerson()
         let session = try principal.signedInSession()
         let user = principal.user.id
         let actor = principal.actor(from: client)
         let now = services.clock.now()
         try await services.write(as: actor) { [services] tx in
-            guard let identity = try tx.removeIdentity(provider, of: user) else {
+            let removed = try tx.removeIdentities(provider, of: user)
+            guard !removed.isEmpty else {
                 throw AuthError(.notFound, "This provider is not linked to your account.")
             }
             if try tx.passwordHash(of: user) == nil, try tx.countIdentities(of: user) == 0 {
@@ -65,8 +68,10 @@ struct OAuthLinks: Sendable {
             where other.id != session.id && other.methods.contains(.federated) {
                 _ = try tx.endSession(other.id, of: user, because: .revoked, at: now)
             }
-            let details: JSON = ["provider": .string(identity.provider), "subject": .string(identity.subject)]
-            try tx.audit(.identityUnlinked, by: actor, on: user, details: details, services)
+            for identity in removed {
+                let details: JSON = ["provider": .string(identity.provider), "subject": .string(identity.subject)]
+                try tx.audit(.identityUnlinked, by: actor, on: user, details: details, services)
+            }
         }
     }
 }

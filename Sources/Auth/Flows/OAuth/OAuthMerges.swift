@@ -27,7 +27,9 @@ struct OAuthMerges: Sendable {
     ///
     /// Throws `invalid_one_time_token`, `invalid_credentials` for a wrong password, which counts like a failed sign-in and
     /// against the token, `validation_failed` where there is neither, `forbidden` for somebody else's account,
-    /// `reauthentication_required`, `session_ended`, `identity_taken`, `provider_already_linked`.
+    /// `reauthentication_required`, `session_ended`, `identity_taken`, `provider_already_linked`, `provider_disabled`.
+    ///
+    /// Where the account's email was never verified, keys, devices, links and sessions go that others may have: what is shown stays.
     func confirm(
         _ text: String,
         password: Secret<String>?,
@@ -41,6 +43,8 @@ struct OAuthMerges: Sendable {
             let holder = try await services.holder(of: token, for: [.merge], in: collection),
             let merge = holder.grant.payload.flatMap(PendingMerge.init)
         else { throw AuthError(.invalidOneTimeToken) }
+        let provider = try OAuthClient.named(merge.provider, try await services.settings())
+        guard provider.realm == merge.realm else { throw AuthError(.invalidOneTimeToken) }
         let user = holder.user
         // Who shows the password does that as themselves, whoever else is signed in.
         let principal = password == nil ? principal : nil
@@ -52,13 +56,18 @@ struct OAuthMerges: Sendable {
         let identity = Identity(merge, of: user.id, in: collection, at: now, random: services.random)
         let outbox = try await services.outboxIfOn()
         let actor = principal?.actor(from: client)
-        let methods = shown.methods.filter { $0 != .federated } + [.federated]
+        // A session that a device has begun would outlive it.
+        let methods = shown.methods.filter { $0 != .federated && $0 != .device } + [.federated]
         let proof = Proof(subject: user.id, methods: methods, at: shown.at) { [services] tx in
             guard try shown.redeem(tx) else { return false }
             guard try tx.redeemOneTimeToken(token, for: [.merge], at: now)?.subject == user.id,
                 let current = try tx.user(user.id, in: collection.id)
             else { throw AuthError(.invalidOneTimeToken) }
             if let email = current.email, email.folded == merge.email?.folded {
+                if !current.isEmailVerified {
+                    _ = try tx.removeUnconfirmedCredentials(of: current, at: now)
+                    try tx.endSessions(of: user.id, except: actor?.session, because: .revoked, at: now)
+                }
                 try tx.verifyEmail(email, of: user.id, at: now)
             }
             try tx.linkFree(identity, how: "merge", by: actor ?? Actor(id: user.id, client: client), services)

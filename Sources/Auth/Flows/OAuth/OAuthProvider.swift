@@ -56,6 +56,9 @@ struct OAuthProvider: Sendable {
         var emails: JSON?
     }
 
+    /// Whether it makes the browser post its answer.
+    var answersByPost: Bool { parameters.contains { $0 == ("response_mode", "form_post") } }
+
     var sendsNonce: Bool {
         switch idToken {
         case .ignored, .acceptedWithoutNonce: false
@@ -101,7 +104,7 @@ struct OAuthProfile: Sendable, Equatable {
 
     /// By the standard claims (OpenID Connect Core §5.1).
     ///
-    /// The address and whether it is verified come from one place: one answer's word doesn't verify another's address.
+    /// One answer's word doesn't verify another's address, unless it is the same; the first that says anything of it decides.
     init?(openID answers: OAuthProvider.Answers, isVerified: (JSON) -> Bool = { $0["email_verified"] == true }) {
         let sources = [answers.claims, answers.userinfo].compactMap(\.self)
         func first(_ key: String) -> String? { sources.compactMap { $0[key]?.text }.first }
@@ -109,7 +112,9 @@ struct OAuthProfile: Sendable, Equatable {
         self.init(
             subject: sources.compactMap { $0["sub"] ?? $0["id"] }.first,
             email: mail?["email"]?.text,
-            isEmailVerified: mail.map(isVerified) ?? false,
+            isEmailVerified: sources.first { source in
+                source["email"] == mail?["email"] && source["email_verified"] != nil
+            }.map(isVerified) ?? false,
             name: first("name"),
             picture: first("picture")
         )

@@ -75,7 +75,7 @@ struct OAuthRoutes: Sendable {
             redirectURI: query.text("redirectUri", bytesMax: RedirectURI.bytesMax),
             state: query.optionalText("state", bytesMax: OAuthState.textBytesMax).flatMap { $0.isEmpty ? nil : $0 },
             usesPKCE: query.queryFlag("use_pkce"),
-            challenge: query.optionalText("code_challenge").flatMap { $0.isEmpty ? nil : $0 },
+            challenge: query.optionalText("code_challenge"),
             usesLanding: query.queryFlag("landing")
         )
         if let method = query.optionalText("code_challenge_method"), method != "S256" {

@@ -86,7 +86,9 @@ struct OAuthSignIn: Sendable {
             let identity = try tx.identity(provider.name, client.realm, profile.subject, in: collection.id)
             let name = email.map { SignInName(kind: .email, text: $0.text) }
             let user = try name.flatMap { try tx.user(named: $0, in: collection.id) }
-            let isLinked = try user.map { try tx.identities(of: $0.id).contains { $0.provider == provider.name } }
+            let isLinked = try user.map {
+                try tx.identities(of: $0.id).contains { $0.isOf(provider.name, client.realm) }
+            }
             return (identity, user, isLinked == true)
         }
         if let identity { return .known(identity) }
@@ -105,7 +107,8 @@ struct OAuthSignIn: Sendable {
             )
         }
         // The same address under another subject may be somebody to whom it was given anew.
-        guard !isLinked else { throw AuthError(.providerAlreadyLinked) }
+        // Where nobody has shown the address to be theirs, the link may be a squatter's, and goes.
+        guard !isLinked || !user.isEmailVerified else { throw AuthError(.providerAlreadyLinked) }
         return .email(user)
     }
 
@@ -278,7 +281,8 @@ extension Transaction {
         if try self.identity(identity.provider, identity.realm, identity.subject, in: identity.collectionID) != nil {
             throw AuthError(.identityTaken)
         }
-        guard try !identities(of: identity.userID).contains(where: { $0.provider == identity.provider }) else {
+        guard try !identities(of: identity.userID).contains(where: { $0.isOf(identity.provider, identity.realm) })
+        else {
             throw AuthError(.providerAlreadyLinked)
         }
         do {

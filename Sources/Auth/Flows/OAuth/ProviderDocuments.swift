@@ -32,12 +32,22 @@ final class ProviderDocuments: Sendable {
     ///
     /// Throws ``OAuthFault`` when it is none, or is another issuer's.
     func discovery(of issuer: String) async throws -> JSON {
-        let base = issuer.hasSuffix("/") ? String(issuer.dropLast()) : issuer
-        let document = try await document(base + "/.well-known/openid-configuration")
+        let url = Self.discoveryURL(of: issuer)
+        let document = try await document(url)
         guard document["issuer"] == .string(issuer) else {
+            forget(url)
             throw OAuthFault.failed("its discovery document is another issuer's")
         }
         return document
+    }
+
+    /// Asks anew the next time: what was kept is of no use.
+    func forgetDiscovery(of issuer: String) { forget(Self.discoveryURL(of: issuer)) }
+
+    private func forget(_ url: String) { state.withLock { $0.documents[url] = nil } }
+
+    private static func discoveryURL(of issuer: String) -> String {
+        (issuer.hasSuffix("/") ? String(issuer.dropLast()) : issuer) + "/.well-known/openid-configuration"
     }
 
     /// The key that a token with this header is signed with.

@@ -162,6 +162,7 @@ import Testing
     static let right: [(String, OrderedDictionary<String, JSON>)] = [
         ("one of many audiences", ["aud": ["other", "latchkey"], "azp": "latchkey"]),
         ("a mobile application's", ["aud": "mobile"]), ("a party", ["azp": "latchkey"]),
+        ("an ID token that says so", ["typ": "ID"]),
         ("a list of one", ["aud": ["latchkey"]]),
         ("fractions of seconds", ["exp": .number(Double(now.seconds) + 60.5)]), ("no time of issue", ["iat": .null]),
         ("a clock that is a little fast", ["iat": .integer(now.seconds + 30)]),

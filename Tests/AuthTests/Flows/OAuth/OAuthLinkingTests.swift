@@ -1,3 +1,4 @@
+import Crypto
 import HTTPTypes
 import OrderedCollections
 import Storage
@@ -169,6 +170,67 @@ import Testing
         let other = Profile(subject: "2", email: "ada@example.org", isVerified: true)
         _ = try await server.exchange(other, at: "discord").data()
         #expect(try await server.users() == 1)
+    }
+
+    @Test(arguments: Engine.available)
+    func `a squatter's link of the same provider doesn't keep the owner out`(_ engine: Engine) async throws {
+        let server = try await server(engine)
+        let token = try await server.signedUp("victim@example.org")
+        let connect: JSON = [
+            "provider": "google", "code": .string(ScriptedProvider.code(Profile(subject: "squatter"))),
+            "redirectUri": ScriptedProvider.redirectURI, "state": .string(try await server.state(token: token)),
+        ]
+        _ = try await server.post("/api/auth/users/oauth2/connect", connect, token: token).data()
+        let owner = Profile(subject: "owner", email: "victim@example.org", isVerified: true)
+        _ = try await server.exchange(owner).data()
+        #expect(try await server.get("/api/auth/me", token: token).status == 401)
+        #expect(try await server.exchange(Profile(subject: "squatter")).code == "oauth_profile_incomplete")
+        #expect(try await identities(server) == 1)
+    }
+
+    @Test(arguments: Engine.available)
+    func `another host in place of the provider's own has other people`(_ engine: Engine) async throws {
+        let server = try await server(engine)
+        let seven = Profile(subject: "7", email: "ada@example.org", isVerified: true)
+        let first = try id(try await server.exchange(seven))
+        try await server.set(["oauth2.google.token_url": "https://other.example/token"])
+        let stranger = Profile(subject: "7", email: "eve@example.org", isVerified: true)
+        #expect(try id(try await server.exchange(stranger)) != first)
+        // Who has the address there too is who they were.
+        #expect(
+            try id(try await server.exchange(Profile(subject: "8", email: "ada@example.org", isVerified: true)))
+                == first
+        )
+        #expect(try await identities(server) == 3)
+    }
+
+    @Test func `a landing leads only where the list says`() async throws {
+        let key = P256.Signing.PrivateKey().pemRepresentation
+        let apple: [String: String?] = [
+            "oauth2.apple.enabled": "1", "oauth2.apple.client_id": "com.example.web", "oauth2.apple.team_id": "TEAM",
+            "oauth2.apple.key_id": "KEY", "oauth2.apple.private_key": key, "app.url": "https://auth.example.com",
+        ]
+        let server = try await server(.sqlite, apple)
+        func authorize(_ provider: String, _ uri: String) async throws -> Reply {
+            let query = "provider=\(provider)&landing=1&state=s\(Hex.encode(Random.system.bytes(8)))&redirectUri=\(uri)"
+            return try await server.get("/api/auth/users/oauth2/authorize?\(query)")
+        }
+        let open = try await authorize("apple", "https://evil.example/cb")
+        #expect(open.details?["landing"]?.text?.contains("allowed_redirect_uris") == true)
+        try await server.set(["oauth2.allowed_redirect_uris": "https://app.example.com/cb"])
+        #expect(try await authorize("apple", "https://evil.example/cb").status == 422)
+        #expect(try await authorize("google", "https://app.example.com/cb").status == 422)
+        let going = try await authorize("apple", "https://app.example.com/cb").data()
+        let posted: JSON = ["state": going["state"] ?? .null, "code": "c"]
+        let path = "/api/auth/users/oauth2/apple/landing"
+        let landed = try await server.post(path, posted)
+        #expect(landed.status == 303)
+        #expect(landed.headers[.location]?.hasPrefix("https://app.example.com/cb?code=c&state=") == true)
+        // Nor where it no longer says so.
+        try await server.set(["oauth2.allowed_redirect_uris": "https://other.example.com/cb"])
+        #expect(try await server.post(path, posted).status == 400)
+        try await server.set(["oauth2.allowed_redirect_uris": nil])
+        #expect(try await server.post(path, posted).status == 400)
     }
 
     @Test(arguments: Engine.available)
