@@ -14,13 +14,14 @@ from identity_provider import person
 from oauth_app import CALLBACK, App, query_of, random_text, signing_in
 
 FORM = "application/x-www-form-urlencoded"
+REDIRECTS = [CALLBACK, CALLBACK + "?from=apple", "org.example.app:/cb"]
 
 
 @pytest.fixture(scope="module")
 def app(server: Server) -> Iterator[App]:
     with signing_in(server, "apple") as made:
         urls = {**made.idp.settings("apple", is_discovered=False), "oauth2.apple.userinfo_url": ""}
-        with made.settings(urls):
+        with made.settings({**urls, "oauth2.apple.allowed_redirect_uris": " ".join(REDIRECTS)}):
             yield made
 
 
@@ -50,7 +51,7 @@ def post_form(app: App, form: dict[str, str], provider: str = "apple", content_t
     return app.server.call("POST", path, urlencode(form).encode(), headers={"Content-Type": content_type})
 
 
-@pytest.mark.parametrize("redirect", [CALLBACK, CALLBACK + "?from=apple", "org.example.app:/cb"])
+@pytest.mark.parametrize("redirect", REDIRECTS)
 def test_apple_posts_to_the_landing_which_sends_the_browser_on(app: App, redirect: str) -> None:
     with app.settings({"app.url": "https://auth.example.org/base/"}):
         going = app.authorize(redirectUri=redirect, landing="1").data
@@ -116,6 +117,14 @@ def test_a_form_that_makes_no_sense_is_refused(app: App, body: bytes, statuses: 
     path = "/api/auth/users/oauth2/apple/landing"
     reply = app.server.call("POST", path, body, headers={"Content-Type": FORM})
     assert reply.status in statuses and "Location" not in reply.headers
+
+
+def test_without_a_list_of_addresses_there_is_no_landing_since_it_would_lead_anywhere(app: App) -> None:
+    with app.settings({"app.url": "https://auth.example.org"}):
+        going = app.authorize(landing="1").data
+        with app.settings({"oauth2.apple.allowed_redirect_uris": ""}):
+            assert app.authorize(landing="1").refused(422)["details"].keys() == {"landing"}
+            assert post_form(app, {"code": random_text(), "state": going["state"]}).status == 400
 
 
 def test_without_a_public_address_there_is_no_landing(app: App) -> None:
