@@ -151,6 +151,13 @@ import Testing
         }
         #expect(throws: AuthError.self) { try Self.client("oidc") }
         #expect(try Self.client("oidc", ["oauth2.oidc.issuer": "https://issuer.example"]).provider.isDiscovered)
+        // Without an issuer there is none to discover or to believe: userinfo has to do.
+        let urls = ["authorization_url", "token_url", "userinfo_url"].map {
+            ("oauth2.oidc.\($0)", "https://own.example/\($0)")
+        }
+        let plain = try Self.client("oidc", Dictionary(uniqueKeysWithValues: urls)).provider
+        #expect(!plain.isDiscovered && plain.idToken == .ignored)
+        #expect(throws: AuthError.self) { try Self.client("oidc", Dictionary(uniqueKeysWithValues: urls.dropLast())) }
         #expect(throws: AuthError.self) { try Self.client("nobody") }
         let instance = "oidc-acme"
         #expect(

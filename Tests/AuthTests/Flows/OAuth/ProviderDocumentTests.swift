@@ -106,6 +106,9 @@ import Testing
         server.clock.advance(seconds: 3600)
         issuer.call(itself: "https://evil.example")
         await #expect(throws: OAuthFault.self) { try await documents.discovery(of: "https://issuer.example") }
+        // What was no good is not kept.
+        issuer.call(itself: "https://issuer.example")
+        #expect(try await documents.discovery(of: "https://issuer.example")["jwks_uri"] == .string(Self.url))
     }
 
     @Test func `Apple's client secret is a JWT of the key, made anew in time`() throws {
