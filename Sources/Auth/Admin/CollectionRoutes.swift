@@ -31,9 +31,9 @@ struct CollectionRoutes: Sendable {
                 "/api/collections/:id",
                 .admin,
                 "Remove a collection with all its accounts",
+                isForPersons: true,
                 gives: .object([.required("deleted", .flag)])
             ) { call in
-                try call.principal().checkPerson()
                 try await collections.delete(call.parameter("id"), by: call.actor)
                 return .data(["deleted": true])
             },

@@ -57,7 +57,6 @@ struct EmailAddress: Hashable, Sendable {
             return label.allSatisfy { $0.isWordPart || $0 == "-" }
         }
     }
-
 }
 
 /// An optional second name to sign in with: 1 to 64 letters, digits, `.`, `_` and `-`, so it can't be taken for an

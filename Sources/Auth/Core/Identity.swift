@@ -5,7 +5,7 @@ struct Identity: Sendable {
     let userID: UserID
     /// The name of the provider, such as `google`.
     let provider: String
-    /// The issuer, where the provider's name can come to mean another one; else empty.
+    /// The issuer or host, where the provider's name has come to mean another one than its own; else empty.
     let realm: String
     /// Who they are there.
     let subject: String

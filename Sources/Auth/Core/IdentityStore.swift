@@ -21,7 +21,8 @@ extension Transaction {
         try one("SELECT count(*) AS count FROM identities WHERE user_id = \(user)")?.get("count") ?? 0
     }
 
-    /// Throws ``DatabaseError/unique(_:)`` when the subject is somebody's, or the user has another one of the provider.
+    /// Throws ``DatabaseError/unique(_:)`` when the subject is somebody's, or the user has another one of the provider
+    /// and realm.
     func insertIdentity(_ identity: Identity) throws {
         try execute(
             """

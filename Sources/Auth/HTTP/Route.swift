@@ -28,6 +28,8 @@ struct Route: Sendable {
     ///
     /// What only reads (GET) is; the rest is not unless it says so.
     let isForImpersonation: Bool
+    /// Only for a session that a person has begun (``Principal/checkPerson()``): what could take over others' accounts.
+    let isForPersons: Bool
     let takes: Shape?
     /// Nothing need be sent, not even an empty object.
     let isBodyOptional: Bool
@@ -50,6 +52,7 @@ struct Route: Sendable {
         isPathPrivate: Bool = false,
         isForEnrolment: Bool = false,
         isForImpersonation: Bool = false,
+        isForPersons: Bool = false,
         takes: Shape? = nil,
         isBodyOptional: Bool = false,
         isFormTypeAccepted: Bool = false,
@@ -68,6 +71,7 @@ struct Route: Sendable {
         self.isPathPrivate = isPathPrivate
         self.isForEnrolment = isForEnrolment
         self.isForImpersonation = isForImpersonation || method == .get
+        self.isForPersons = isForPersons
         self.takes = takes
         self.isBodyOptional = isBodyOptional
         self.isFormTypeAccepted = isFormTypeAccepted
@@ -96,7 +100,7 @@ struct Route: Sendable {
     /// Stands for the caller's own id.
     static let me = "me"
 
-    /// Throws `unauthenticated`, `forbidden` or `mfa_enrolment_required`.
+    /// Throws `unauthenticated`, `forbidden`, `session_required`, `reauthentication_required` or `mfa_enrolment_required`.
     func admit(
         _ principal: Principal?,
         collection: Collection?,
@@ -122,6 +126,7 @@ struct Route: Sendable {
         guard principal.impersonator == nil || isForImpersonation else {
             throw AuthError(.forbidden, "An admin who acts as somebody else can't do this.")
         }
+        if isForPersons { try principal.checkPerson() }
         if !isForEnrolment && principal.mustEnrol(settings) { throw AuthError(.mfaEnrolmentRequired) }
     }
 }

@@ -89,8 +89,8 @@ final class OutboundTransfers: Sendable {
                     job.continuation
                 )
                 guard let handle = transfer.prepare() else { continue }
-                running[handle] = transfer
-                curl_multi_add_handle(multi, handle)
+                let outcome = curl_multi_add_handle(multi, handle)
+                if outcome == CURLM_OK { running[handle] = transfer } else { transfer.finish(CURLE_FAILED_INIT) }
             }
             var count: Int32 = 0
             curl_multi_perform(multi, &count)

@@ -23,7 +23,7 @@ extension Transaction {
         )
     }
 
-    /// Stores a text that somebody else has chosen (``OneTimeToken/init(chosen:in:)``); false when it is there already, used or
+    /// Stores a text that somebody else has chosen (``OneTimeToken/init(chosen:for:in:)``); false when it is there already, used or
     /// not.
     func claimOneTimeToken(
         _ token: OneTimeToken,

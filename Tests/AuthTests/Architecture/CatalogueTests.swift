@@ -33,7 +33,9 @@ import Testing
 
     @Test func `the golden file lists every route with its guard`() async throws {
         let server = try await TestServer(.sqlite)
-        let lines = server.app.routes.map { "\($0.method.rawValue) \($0.path) — \($0.admits.rawValue)" }.sorted()
+        let lines = server.app.routes.map { route in
+            "\(route.method.rawValue) \(route.path) — \(route.admits.rawValue)\(route.isForPersons ? ", a person" : "")"
+        }.sorted()
         try compare(lines.joined(separator: "\n") + "\n", "Tests/Golden/routes.txt")
     }
 

@@ -1,4 +1,6 @@
 import OrderedCollections
+import Storage
+import StorageTesting
 
 @testable import Auth
 
@@ -57,6 +59,17 @@ enum ScriptedProvider {
 }
 
 extension TestServer {
+    /// One that asks the scripted provider.
+    static func withProvider(_ engine: Engine, _ settings: [String: String?] = [:]) async throws -> TestServer {
+        try await TestServer(
+            engine,
+            settings: ScriptedProvider.settings.merging(settings) { _, own in own },
+            outbound: ScriptedProvider.client
+        )
+    }
+
+    func identities() async throws -> Int { try await count("SELECT count(*) AS count FROM identities") }
+
     /// Comes back from the provider as somebody.
     func exchange(
         _ profile: ScriptedProvider.Profile,

@@ -15,6 +15,7 @@ struct ImpersonationRoutes: Sendable {
                 "A token of a user's for an hour, for support",
                 limit: .auth,
                 feature: .impersonation,
+                isForPersons: true,
                 takes: .object([.optional("reason", .text)]),
                 isBodyOptional: true,
                 gives: SignIn.shape
@@ -23,7 +24,6 @@ struct ImpersonationRoutes: Sendable {
                 let reason = fields.optionalText("reason", bytesMax: Self.reasonBytesMax)
                 try fields.check()
                 let admin = try call.principal()
-                try admin.checkPerson()
                 let signIn = try await impersonation.begin(
                     as: call.userID(),
                     in: call.collection(),

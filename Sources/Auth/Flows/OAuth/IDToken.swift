@@ -1,7 +1,6 @@
 /// An ID token whose signature and claims hold (OpenID Connect Core §3.1.3.7).
 struct IDToken: Sendable {
     let claims: JSON
-    let expiresAt: Timestamp
 
     static let bytesMax = 16_384
     /// How far the clocks of a provider and of this server may be apart.
@@ -87,7 +86,7 @@ struct IDToken: Sendable {
         guard let issuer = claims["iss"]?.text, expected.issuers.contains(where: { Self.names($0, issuer, claims) })
         else { throw Problem("its issuer is another") }
         try Self.checkAudience(claims, expected.audiences)
-        expiresAt = try Self.checkTimes(claims, at: expected.now)
+        try Self.checkTimes(claims, at: expected.now)
         guard expected.nonce.map({ $0.matches(claims["nonce"]) }) ?? true else { throw Problem("its nonce is wrong") }
         guard claims["sub"]?.text?.isEmpty == false else { throw Problem("it has no subject") }
         // Some make access tokens alike, and say so in a claim (Keycloak).
@@ -117,7 +116,7 @@ struct IDToken: Sendable {
         }
     }
 
-    private static func checkTimes(_ claims: JSON, at now: Timestamp) throws -> Timestamp {
+    private static func checkTimes(_ claims: JSON, at now: Timestamp) throws {
         guard let expiry = time(claims["exp"]) else { throw Problem("it has no end") }
         guard expiry > now else { throw Problem("it has expired") }
         guard expiry < now.advanced(bySeconds: lifetimeSecondsMax) else { throw Problem("its end is too far off") }
@@ -130,7 +129,6 @@ struct IDToken: Sendable {
                 throw Problem("it is too old")
             }
         }
-        return expiry
     }
 
     /// A NumericDate (RFC 7519 §2), whole or not.

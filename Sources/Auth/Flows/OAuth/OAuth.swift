@@ -227,7 +227,7 @@ struct OAuth: Sendable {
         let now = services.clock.now()
         // Without its signature, which has more than one spelling (ECDSA).
         let signed = idToken.reveal().split(separator: ".").dropLast().joined(separator: ".")
-        let token = OneTimeToken(chosen: "id_token:\(signed)", in: collection.id)
+        let token = OneTimeToken(chosen: signed, for: .idToken, in: collection.id)
         let isFirst = try await services.db.write { tx in
             try tx.claimOneTimeToken(token, for: .idToken, of: .server, at: now)
         }

@@ -48,10 +48,8 @@ struct OAuthLinks: Sendable {
 
     /// Removes the caller's own link; their other sessions that were begun by a provider end.
     ///
-    /// Throws `not_found`, `last_way_in` when there is no password and no other link, `session_required`,
-    /// `reauthentication_required` for a trusted device.
+    /// Throws `not_found`, `last_way_in` when there is no password and no other link, `session_required`.
     func unlink(_ provider: String, by principal: Principal, from client: Client) async throws {
-        try principal.checkPerson()
         let session = try principal.signedInSession()
         let user = principal.user.id
         let actor = principal.actor(from: client)

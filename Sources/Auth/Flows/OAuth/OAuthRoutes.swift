@@ -261,6 +261,7 @@ struct OAuthRoutes: Sendable {
                 Self.path + "/:provider/unlink",
                 .member,
                 "Unlink a provider from one's account",
+                isForPersons: true,
                 gives: .object([.required("unlinked", .text)])
             ) { call in
                 let provider = call.parameter("provider")

@@ -77,7 +77,7 @@ struct OAuthStates: Sendable {
 
     /// Throws `validation_failed` for a state that was used before.
     func keep(_ state: OAuthState, as text: String, in collection: Collection) async throws {
-        let token = OneTimeToken(chosen: text, in: collection.id)
+        let token = OneTimeToken(chosen: text, for: .oauthState, in: collection.id)
         let sealed = try services.sealingKey.seal(state.payload, place: Self.place(token), random: services.random)
         let now = services.clock.now()
         let subject: OneTimeSubject = state.user.map { .user($0) } ?? .server
@@ -94,7 +94,7 @@ struct OAuthStates: Sendable {
     func redeem(_ text: String, of provider: String, redirectURI: String, by user: UserID?, in collection: Collection)
         async throws -> OAuthState
     {
-        let token = OneTimeToken(chosen: text, in: collection.id)
+        let token = OneTimeToken(chosen: text, for: .oauthState, in: collection.id)
         let now = services.clock.now()
         let grant = try await services.db.write { tx in
             try tx.redeemOneTimeToken(token, for: [.oauthState], at: now)
@@ -107,7 +107,7 @@ struct OAuthStates: Sendable {
 
     /// The state, without using it up; nil when it is not live.
     func look(at text: String, in collection: Collection) async throws -> OAuthState? {
-        let token = OneTimeToken(chosen: text, in: collection.id)
+        let token = OneTimeToken(chosen: text, for: .oauthState, in: collection.id)
         let now = services.clock.now()
         let grant = try await services.db.read { tx in
             try tx.liveOneTimeToken(token, for: [.oauthState], at: now)

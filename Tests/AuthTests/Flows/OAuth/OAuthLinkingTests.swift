@@ -11,34 +11,13 @@ import Testing
 @Suite struct OAuthLinkingTests {
     typealias Profile = ScriptedProvider.Profile
 
-    private func server(_ engine: Engine, _ settings: [String: String?] = [:]) async throws -> TestServer {
-        try await TestServer(
-            engine,
-            settings: ScriptedProvider.settings.merging(settings) { _, own in own },
-            outbound: ScriptedProvider.client
-        )
-    }
-
-    private func parallel<T: Sendable>(_ count: Int, _ body: @escaping @Sendable () async throws -> T) async throws
-        -> [T]
-    {
-        try await withThrowingTaskGroup(of: T.self) { group in
-            for _ in 0..<count { group.addTask { try await body() } }
-            return try await group.reduce(into: [T]()) { $0.append($1) }
-        }
-    }
-
     private func id(_ reply: Reply) throws -> String { try reply.data()["record"]?["id"]?.text ?? "" }
-
-    private func identities(_ server: TestServer) async throws -> Int {
-        try await server.count("SELECT count(*) AS count FROM identities")
-    }
 
     @Test(arguments: Engine.available)
     func `a new person gets an account without a password, and it is theirs the next time`(_ engine: Engine)
         async throws
     {
-        let server = try await server(engine)
+        let server = try await TestServer.withProvider(engine)
         let ada = Profile(subject: "1", email: "Ada@Example.org", isVerified: true)
         let first = try await server.exchange(ada)
         let record = try #require(try first.data()["record"])
@@ -63,7 +42,7 @@ import Testing
 
     @Test(arguments: Engine.available)
     func `an unverified address is the new account's, and has to be confirmed`(_ engine: Engine) async throws {
-        let server = try await server(engine)
+        let server = try await TestServer.withProvider(engine)
         let reply = try await server.exchange(Profile(subject: "1", email: "ada@example.org"))
         #expect(try reply.data()["record"]?["email_verified"] == false)
         #expect(try await server.mails() == ["verify ada@example.org"])
@@ -71,12 +50,12 @@ import Testing
 
     @Test(arguments: Engine.available)
     func `an unverified address that is taken links nothing and writes nothing`(_ engine: Engine) async throws {
-        let server = try await server(engine)
+        let server = try await TestServer.withProvider(engine)
         try await server.signUp("ada@example.org")
         let (audit, mails) = (try await server.audit(), try await server.mails())
         let reply = try await server.exchange(Profile(subject: "1", email: "ADA@example.org"))
         #expect((reply.status, reply.code) == (409, "email_taken"))
-        #expect(try await identities(server) == 0)
+        #expect(try await server.identities() == 0)
         #expect(try await server.audit() == audit)
         #expect(try await server.mails() == mails)
     }
@@ -87,7 +66,7 @@ import Testing
     )
         async throws
     {
-        let server = try await server(engine)
+        let server = try await TestServer.withProvider(engine)
         let token = try await server.signedUp("ada@example.org")
         _ = try await server.post(
             "/api/auth/users/verify-email",
@@ -103,7 +82,7 @@ import Testing
 
     @Test(arguments: Engine.available)
     func `of an account that was laid for the owner, nothing opens it any more`(_ engine: Engine) async throws {
-        let server = try await server(engine, ["auth.otp.enabled": "1"])
+        let server = try await TestServer.withProvider(engine, ["auth.otp.enabled": "1"])
         // The squatter gathers whatever there is.
         let email: JSON = "victim@example.org"
         let token = try await server.signedUp("victim@example.org")
@@ -153,7 +132,7 @@ import Testing
         #expect(try await server.post("/api/auth/users/verify-email", ["token": .string(verify)]).status == 400)
         let owner = try await server.count("SELECT count(*) AS count FROM secrets")
         #expect(owner == 0)
-        #expect(try await identities(server) == 1)
+        #expect(try await server.identities() == 1)
         #expect(try await server.audit().contains("account.claimed"))
         #expect(
             try await server.mail(to: "victim@example.org", .notice)["subject"]?.text?.contains("confirmed") == true
@@ -162,7 +141,7 @@ import Testing
 
     @Test(arguments: Engine.available)
     func `an address that was given to somebody else does not take over the account`(_ engine: Engine) async throws {
-        let server = try await server(engine)
+        let server = try await TestServer.withProvider(engine)
         _ = try await server.exchange(Profile(subject: "1", email: "ada@example.org", isVerified: true)).data()
         let reply = try await server.exchange(Profile(subject: "2", email: "ada@example.org", isVerified: true))
         #expect((reply.status, reply.code) == (409, "provider_already_linked"))
@@ -174,7 +153,7 @@ import Testing
 
     @Test(arguments: Engine.available)
     func `a squatter's link of the same provider doesn't keep the owner out`(_ engine: Engine) async throws {
-        let server = try await server(engine)
+        let server = try await TestServer.withProvider(engine)
         let token = try await server.signedUp("victim@example.org")
         let connect: JSON = [
             "provider": "google", "code": .string(ScriptedProvider.code(Profile(subject: "squatter"))),
@@ -185,12 +164,12 @@ import Testing
         _ = try await server.exchange(owner).data()
         #expect(try await server.get("/api/auth/me", token: token).status == 401)
         #expect(try await server.exchange(Profile(subject: "squatter")).code == "oauth_profile_incomplete")
-        #expect(try await identities(server) == 1)
+        #expect(try await server.identities() == 1)
     }
 
     @Test(arguments: Engine.available)
     func `another host in place of the provider's own has other people`(_ engine: Engine) async throws {
-        let server = try await server(engine)
+        let server = try await TestServer.withProvider(engine)
         let seven = Profile(subject: "7", email: "ada@example.org", isVerified: true)
         let first = try id(try await server.exchange(seven))
         try await server.set(["oauth2.google.token_url": "https://other.example/token"])
@@ -201,7 +180,7 @@ import Testing
             try id(try await server.exchange(Profile(subject: "8", email: "ada@example.org", isVerified: true)))
                 == first
         )
-        #expect(try await identities(server) == 3)
+        #expect(try await server.identities() == 3)
     }
 
     @Test func `a landing leads only where the list says`() async throws {
@@ -210,7 +189,7 @@ import Testing
             "oauth2.apple.enabled": "1", "oauth2.apple.client_id": "com.example.web", "oauth2.apple.team_id": "TEAM",
             "oauth2.apple.key_id": "KEY", "oauth2.apple.private_key": key, "app.url": "https://auth.example.com",
         ]
-        let server = try await server(.sqlite, apple)
+        let server = try await TestServer.withProvider(.sqlite, apple)
         func authorize(_ provider: String, _ uri: String) async throws -> Reply {
             let query = "provider=\(provider)&landing=1&state=s\(Hex.encode(Random.system.bytes(8)))&redirectUri=\(uri)"
             return try await server.get("/api/auth/users/oauth2/authorize?\(query)")
@@ -235,7 +214,7 @@ import Testing
 
     @Test(arguments: Engine.available)
     func `an admin is never linked by an address, nor made`(_ engine: Engine) async throws {
-        let server = try await server(engine)
+        let server = try await TestServer.withProvider(engine)
         _ = try await server.admin()
         let root = Profile(subject: "1", email: TestServer.adminEmail, isVerified: true)
         let asked = try await server.exchange(root, in: "_admins").data()
@@ -253,93 +232,8 @@ import Testing
     }
 
     @Test(arguments: Engine.available)
-    func `a merge takes the password of the account, and five wrong ones kill it`(_ engine: Engine) async throws {
-        let server = try await server(engine, ["oauth2.link_strategy": "confirm"])
-        try await server.signUp("ada@example.org")
-        let ada = Profile(subject: "1", email: "ada@example.org", isVerified: true)
-        let token = try await server.exchange(ada).data()["merge_token"] ?? .null
-        func confirm(_ password: String?) async throws -> Reply {
-            var body: OrderedDictionary<String, JSON> = ["merge_token": token]
-            body["password"] = password.map(JSON.string)
-            return try await server.post("/api/auth/users/oauth2/merge-confirm", .object(body))
-        }
-        #expect(try await confirm(nil).status == 422)
-        for _ in 0..<5 { #expect(try await confirm("wrong wrong").status == 401) }
-        #expect(try await confirm(TestServer.password).code == "invalid_one_time_token")
-        #expect(try await identities(server) == 0)
-        let second = try await server.exchange(ada).data()["merge_token"] ?? .null
-        let body: JSON = ["merge_token": second, "password": .string(TestServer.password)]
-        let outcomes = try await parallel(16) {
-            try await server.post("/api/auth/users/oauth2/merge-confirm", body).status
-        }
-        #expect(outcomes.filter { $0 == 200 }.count == 1)
-        #expect(try await identities(server) == 1)
-    }
-
-    @Test(arguments: Engine.available)
-    func `of many first sign-ins at once, one makes the account`(_ engine: Engine) async throws {
-        let server = try await server(engine)
-        let ada = Profile(subject: "1", email: "ada@example.org", isVerified: true)
-        let replies = try await parallel(16) { try await server.exchange(ada) }
-        #expect(Set(try replies.map { try id($0) }).count == 1)
-        #expect(try await server.users() == 1)
-        #expect(try await identities(server) == 1)
-    }
-
-    @Test(arguments: Engine.available, [true, false])
-    func `of many who claim an account at once, one links it and all are in`(_ engine: Engine, _ isVerified: Bool)
-        async throws
-    {
-        let server = try await server(engine)
-        try await server.signUp("ada@example.org")
-        if isVerified {
-            let link: JSON = ["token": .string(try await server.token(to: "ada@example.org", .verify))]
-            _ = try await server.post("/api/auth/users/verify-email", link).data()
-        }
-        let ada = Profile(subject: "1", email: "ada@example.org", isVerified: true)
-        let replies = try await parallel(16) { try await server.exchange(ada) }
-        #expect(Set(try replies.map { try id($0) }).count == 1)
-        #expect(try await identities(server) == 1)
-        let audit = try await server.audit()
-        #expect(audit.filter { $0 == "identity.linked" }.count == 1)
-        #expect(audit.filter { $0 == "account.claimed" }.count == (isVerified ? 0 : 1))
-    }
-
-    @Test(arguments: Engine.available)
-    func `of many exchanges with one state, one goes on`(_ engine: Engine) async throws {
-        let server = try await server(engine)
-        let state = try await server.state()
-        let ada = Profile(subject: "1", email: "ada@example.org", isVerified: true)
-        let replies = try await parallel(16) { try await server.exchange(ada, state: state) }
-        #expect(replies.filter { $0.status == 200 }.count == 1)
-        #expect(replies.filter { $0.code == "invalid_oauth_state" }.count == 15)
-    }
-
-    @Test(arguments: Engine.available)
-    func `a failed statement leaves nothing behind, and the next try succeeds`(_ engine: Engine) async throws {
-        let server = try await server(engine)
-        try await server.signUp("ada@example.org")
-        let ada = Profile(subject: "1", email: "ada@example.org", isVerified: true)
-        var number = 0
-        repeat {
-            number += 1
-            server.faults.failWrite(number)
-            let reply = try await server.exchange(ada)
-            guard server.faults.failWrite(nil) else {
-                _ = try reply.data()
-                break
-            }
-            #expect(reply.status == 500)
-            #expect(try await identities(server) == 0)
-            #expect(try await server.signIn("ada@example.org").isEmpty == false)
-        } while number < 100
-        #expect(number > 5)
-        #expect(try await identities(server) == 1)
-    }
-
-    @Test(arguments: Engine.available)
     func `the last way in stays`(_ engine: Engine) async throws {
-        let server = try await server(engine)
+        let server = try await TestServer.withProvider(engine)
         let ada = Profile(subject: "1", email: "ada@example.org", isVerified: true)
         let token = try await server.exchange(ada).data()["token"]?.text
         func unlink(_ provider: String) async throws -> Reply {
@@ -364,7 +258,7 @@ import Testing
 
     @Test(arguments: Engine.available)
     func `fields of a new account are validated as on registration`(_ engine: Engine) async throws {
-        let server = try await server(engine)
+        let server = try await TestServer.withProvider(engine)
         let fields: JSON = [
             "name": "people",
             "fields": [
@@ -388,7 +282,7 @@ import Testing
 
     @Test(arguments: Engine.available)
     func `where only admins make accounts, a provider makes none`(_ engine: Engine) async throws {
-        let server = try await server(engine)
+        let server = try await TestServer.withProvider(engine)
         let staff: JSON = ["name": "staff", "fields": [], "options": ["registration": false]]
         _ = try await server.post("/api/collections", staff, token: server.admin())
         let ada = Profile(subject: "1", email: "ada@example.org", isVerified: true)
@@ -401,11 +295,11 @@ import Testing
 
     @Test(arguments: Engine.available)
     func `a removed account takes its links along`(_ engine: Engine) async throws {
-        let server = try await server(engine)
+        let server = try await TestServer.withProvider(engine)
         let ada = Profile(subject: "1", email: "ada@example.org", isVerified: true)
         let first = try id(try await server.exchange(ada))
         _ = try await server.send(.delete, "/api/admin/users/users/\(first)", token: server.admin())
-        #expect(try await identities(server) == 0)
+        #expect(try await server.identities() == 0)
         #expect(try id(try await server.exchange(ada)) != first)
     }
 }

@@ -52,6 +52,11 @@ import Testing
                 let refused = try await server.send(method, path, body, token: token)
                 #expect((refused.status, refused.code) == (status, code), "\(method) \(path)")
             }
+            // Before the body is looked at.
+            let broken = try await server.send(.patch, "/api/admin/settings", token: token, raw: Array("{".utf8))
+            #expect((broken.status, broken.code) == (status, code))
+            let unlink = "/api/auth/_admins/oauth2/google/unlink"
+            #expect(try await server.send(.delete, unlink, token: token).code == code)
         }
         #expect(try await server.audit() == audit)
         // The admin themselves, however long ago they logged in.
