@@ -43,7 +43,8 @@ struct PostgresDatabaseTests {
         for meeting in [first, second] { await meeting.arrival() }
         for meeting in [first, second] { meeting.letGo() }
         for copy in copies { try await copy.value }
-        #expect(runs.value == 3)
+        // The server may also find that the second run meets the first's commit, and ask for a third.
+        #expect(runs.value >= 3)
         let texts = try await [text(db, 1), text(db, 2)]
         #expect(texts == ["12", "1"] || texts == ["2", "21"])
     }
@@ -160,20 +161,24 @@ struct PostgresDatabaseTests {
     /// A statement that takes too long is no reason to run it again.
     @Test func `a statement that the server cancels is refused at once`() async throws {
         let db = try await open()
-        let (runs, meeting, pids) = (Count(), Meeting(), Pids())
+        let (runs, ends, meeting, pids) = (Count(), Count(), Meeting(), Pids())
         let sleeping = Task {
+            defer { _ = ends.next() }
             try await db.write { tx in
                 pids.add(try tx.one(Self.ownPid)?.get("pid") ?? 0)
                 if runs.next() == 1 { #expect(meeting.arriveAndWait()) }
-                _ = try tx.one("SELECT count(pg_sleep(5)) AS count")
+                _ = try tx.one("SELECT count(pg_sleep(600)) AS count")
             }
         }
         await meeting.arrival()
         meeting.letGo()
-        for _ in 0..<100 {
-            try await PostgresHome.maintain("SELECT pg_cancel_backend(\(pids.all[0]))")
-            try await Task.sleep(for: .milliseconds(20))
-        }
+        // Before the statement has begun there is nothing to cancel.
+        #expect(
+            try await eventually(every: 20) {
+                try await PostgresHome.maintain("SELECT pg_cancel_backend(\(pids.all[0]))")
+                return ends.value > 0
+            }
+        )
         await #expect(throws: DatabaseError.self) { try await sleeping.value }
         #expect(runs.value == 1)
         #expect(try await text(db, 1) == "")

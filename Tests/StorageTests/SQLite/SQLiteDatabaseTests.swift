@@ -183,10 +183,4 @@ struct SQLiteDatabaseTests {
         #expect(try await eventually { changes.all == [.unknown] })
         try await body()
     }
-
-    /// Looks again and again, for five seconds at most.
-    private func eventually(_ condition: () -> Bool) async throws -> Bool {
-        for _ in 0..<100 where !condition() { try await Task.sleep(for: .milliseconds(50)) }
-        return condition()
-    }
 }

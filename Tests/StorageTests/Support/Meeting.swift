@@ -11,10 +11,10 @@ final class Meeting: Sendable {
 
     /// For the closure: blocks its thread.
     ///
-    /// False when nobody came within ten seconds, so that a broken test ends.
+    /// False when nobody came within a minute, so that a broken test ends.
     func arriveAndWait() -> Bool {
         arrived.continuation.yield()
-        return leave.wait(timeout: .now() + 10) == .success
+        return leave.wait(timeout: .now() + 60) == .success
     }
 
     /// For the test: until the closure has arrived.
