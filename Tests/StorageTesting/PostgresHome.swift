@@ -35,10 +35,13 @@ package struct PostgresHome: Sendable {
         try await PostgresDatabase.open(url, PostgresLimits(connections: connections, waitMilliseconds: 60_000))
     }
 
+    /// Returns at once. Others get its place when its connections have ended.
     package func drop() {
-        Self.places.give()
         let name = name
-        Task { try? await Self.maintain("DROP DATABASE \(name) WITH (FORCE)") }
+        Task {
+            try? await Self.maintain("DROP DATABASE \(name) WITH (FORCE)")
+            Self.places.give()
+        }
     }
 
     /// Runs a statement that can't be part of a transaction, on the server's own database.
@@ -83,7 +86,7 @@ private actor Templates {
 ///
 /// A test may hold a database and ask for another: without the exception, enough of them wait for each other for ever.
 private final class Places: Sendable {
-    private static let patience = Duration.milliseconds(500)
+    private static let patience = Duration.seconds(1)
 
     private struct State {
         var free: Int
