@@ -10,6 +10,8 @@ struct Proof: Sendable {
     let at: Timestamp
     /// The device secret, which ends the session with itself.
     var secret: SecretID?
+    /// The provider's account that becomes the subject's with the session.
+    var link: PendingLink?
     /// Takes what is spent by signing in, and tells whether the proof counts, in the transaction that starts the session.
     ///
     /// A password that was changed while its old hash was verified must not begin one, and a code begins one only once.

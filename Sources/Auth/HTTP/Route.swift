@@ -107,10 +107,8 @@ struct Route: Sendable {
         parameters: [String: String],
         _ settings: Settings
     ) throws {
-        guard let principal else {
-            if admits == .open || admits == .openToAll { return }
-            throw AuthError(.unauthenticated)
-        }
+        if admits == .open || admits == .openToAll { return }
+        guard let principal else { throw AuthError(.unauthenticated) }
         let isAdmitted =
             switch admits {
             case .open, .openToAll, .signedIn: true

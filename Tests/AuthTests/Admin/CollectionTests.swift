@@ -139,11 +139,3 @@ import Testing
         #expect(try await server.count("SELECT count(*) AS count FROM unique_values") == 2)
     }
 }
-
-extension JSON {
-    fileprivate func with(_ key: String, _ value: JSON) -> JSON {
-        guard case .object(var members) = self else { return self }
-        members[key] = value
-        return .object(members)
-    }
-}

@@ -70,16 +70,17 @@ extension TestServer {
 
     func identities() async throws -> Int { try await count("SELECT count(*) AS count FROM identities") }
 
-    /// Comes back from the provider as somebody.
+    /// Comes back from the provider as somebody; `token` is sent along.
     func exchange(
         _ profile: ScriptedProvider.Profile,
         at provider: String = "google",
         in collection: String = "users",
         state: String? = nil,
-        record: JSON? = nil
+        record: JSON? = nil,
+        token: String? = nil
     ) async throws -> Reply {
         let body = ScriptedProvider.body(profile, at: provider, state: state, record: record)
-        return try await post("/api/auth/\(collection)/oauth2/exchange", body)
+        return try await post("/api/auth/\(collection)/oauth2/exchange", body, token: token)
     }
 
     /// A state that `authorize`, or with a token `connect`, has handed out.

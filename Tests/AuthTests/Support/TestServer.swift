@@ -291,6 +291,14 @@ private struct TestSource: RequestContextSource {
     let logger = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
 }
 
+extension JSON {
+    /// With another member.
+    func with(_ key: String, _ value: JSON) -> JSON {
+        guard case .object(let members) = self else { return self }
+        return .object(members.merging([key: value]) { _, new in new })
+    }
+}
+
 extension ResponseBody {
     fileprivate consuming func collected() async throws -> [UInt8] {
         let collector = Collector()

@@ -55,7 +55,7 @@ struct Guests: Sendable {
         let new = Accounts.NewAccount(kind: .human, status: .active, isEmailVerified: false, handled: ["password"])
         let whole = body.merging(guest.data) { sent, _ in sent }
         let (input, password) = try await accounts.validated(new, whole, in: collection)
-        guard let email = input.email, let password else { throw AuthError.validation(["email": "is required"]) }
+        guard let password else { throw AuthError.validation(["password": "is required"]) }
         let hash = try await services.hasher.hash(password)
         let outbox = try await services.outboxIfOn()
         let now = services.clock.now()
@@ -72,15 +72,8 @@ struct Guests: Sendable {
             from: client,
             by: actor
         ) { [services] tx in
-            try tx.checkUnchanged(collection)
-            guard let stored = try tx.user(guest.id, in: collection.id) else { throw AuthError(.notFound) }
-            // Of two promotions at once, one finds a guest.
-            guard stored.isAnonymous else { throw AuthError(.forbidden, "This is a real account already.") }
-            let user = try stored.promoted(to: email, input, at: now)
-            try tx.updateUser(user, schema: collection.schema)
+            let user = try tx.promote(guest.id, input, in: collection, at: now)
             try tx.putPassword(hash, of: guest.id, id: id, at: now)
-            try tx.removeAPIKeys(of: guest.id)
-            try tx.endSessions(of: guest.id, because: .revoked, at: now)
             try tx.audit(.guestPromoted, by: actor, on: guest.id, services)
             try outbox?.mailToken(.verify, to: user.addressee(), in: collection, tx)
         }
@@ -102,6 +95,32 @@ struct Guests: Sendable {
                 return guests.count
             }
         }
+    }
+}
+
+extension Transaction {
+    /// Makes a guest's account a real one, of which nobody else has hold: the guest's sessions end, and API keys that an admin has
+    /// given them go.
+    ///
+    /// Throws `forbidden` when it is one already, `validation_failed` without an email, `not_found`, `email_taken`,
+    /// `username_taken`, `value_taken`.
+    func promote(
+        _ id: UserID,
+        _ input: RecordInput,
+        isEmailVerified: Bool = false,
+        in collection: Collection,
+        at now: Timestamp
+    ) throws -> User {
+        try checkUnchanged(collection)
+        guard let email = input.email else { throw AuthError.validation(["email": "is required"]) }
+        guard let stored = try user(id, in: collection.id) else { throw AuthError(.notFound) }
+        // Of two promotions at once, one finds a guest.
+        guard stored.isAnonymous else { throw AuthError(.forbidden, "This is a real account already.") }
+        let user = try stored.promoted(to: email, isVerified: isEmailVerified, input, at: now)
+        try updateUser(user, schema: collection.schema)
+        try removeAPIKeys(of: id)
+        try endSessions(of: id, because: .revoked, at: now)
+        return user
     }
 }
 
@@ -130,7 +149,9 @@ extension User {
         )
     }
 
-    fileprivate func promoted(to email: EmailAddress, _ input: RecordInput, at now: Timestamp) throws -> User {
+    fileprivate func promoted(to email: EmailAddress, isVerified: Bool, _ input: RecordInput, at now: Timestamp) throws
+        -> User
+    {
         User(
             id: id,
             collectionID: collectionID,
@@ -138,7 +159,7 @@ extension User {
             status: status,
             email: email.text,
             username: input.username.map { $0?.text } ?? username,
-            isEmailVerified: false,
+            isEmailVerified: isVerified,
             isAnonymous: false,
             data: try input.applied(to: data),
             createdAt: createdAt,

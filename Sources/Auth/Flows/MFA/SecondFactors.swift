@@ -142,7 +142,7 @@ struct SecondFactors: Sendable {
     /// Ends a sign-in that ``Sessions/begin(_:in:lockout:from:with:)`` has answered with a ticket.
     ///
     /// Throws `invalid_one_time_token` for a ticket that is wrong, used, five minutes old or has seen five wrong codes,
-    /// `invalid_credentials` for a wrong code, `locked_out`.
+    /// `invalid_credentials` for a wrong code, `locked_out`, and like ``Sessions/begin(_:in:lockout:from:as:by:insteadOf:with:)``.
     func signIn(_ ticket: String, _ factor: Factor, in collection: Collection, from client: Client) async throws
         -> SignInOutcome
     {
@@ -158,7 +158,7 @@ struct SecondFactors: Sendable {
         let attempt = try await attempt(factor, of: user.id)
         let outbox = try await services.outboxIfOn()
         let methods = first.methods.adding(factor.method, isSecond: true)
-        let proof = Proof(subject: user.id, methods: methods, at: now) { tx in
+        let proof = Proof(subject: user.id, methods: methods, at: now, link: first.link) { tx in
             guard try tx.liveOneTimeToken(ticket, for: [.secondFactor], at: now) != nil else {
                 throw AuthError(.invalidOneTimeToken)
             }
@@ -337,13 +337,15 @@ struct SecondFactors: Sendable {
     }
 }
 
-/// What was proved before a second factor was asked for, and what token is to come of it, as its ticket keeps it.
+/// What was proved before a second factor was asked for, and what is to come of it, as its ticket keeps it.
 struct FirstFactor: Sendable {
     let methods: [Proof.Method]
     let wish: TokenWish
+    let link: PendingLink?
 
-    init(_ methods: [Proof.Method], _ wish: TokenWish) {
-        self.methods = methods
+    init(_ proof: Proof, _ wish: TokenWish) {
+        methods = proof.methods
+        link = proof.link
         self.wish = wish
     }
 
@@ -358,12 +360,14 @@ struct FirstFactor: Sendable {
         var end: Timestamp?
         if case .integer(let milliseconds)? = json["not_valid_after"] { end = Timestamp(milliseconds: milliseconds) }
         wish = TokenWish(type: type, notValidAfter: end)
+        link = PendingLink(json["link"])
     }
 
     var payload: String {
         let json: JSON = [
             "methods": .array(methods.map { .string($0.rawValue) }), "type": .string(wish.type.rawValue),
             "not_valid_after": wish.notValidAfter.map { .integer($0.milliseconds) } ?? .null,
+            "link": link?.json ?? .null,
         ]
         return json.serialized
     }

@@ -191,13 +191,14 @@ struct OAuth: Sendable {
 
     /// Signs in who has come back from a provider.
     ///
-    /// Throws like ``profile(of:by:in:)`` and ``OAuthSignIn/begin(by:at:in:from:as:record:)``.
+    /// Throws like ``profile(of:by:in:)`` and ``OAuthSignIn/begin(by:at:in:from:as:record:guest:)``.
     func exchange(
         _ back: Return,
         in collection: Collection,
         from client: Client,
         as wish: TokenWish,
-        record: OrderedDictionary<String, JSON>
+        record: OrderedDictionary<String, JSON>,
+        guest: Principal?
     ) async throws -> OAuthOutcome {
         let (profile, provider) = try await profile(of: back, in: collection)
         return try await signIns.begin(
@@ -206,7 +207,8 @@ struct OAuth: Sendable {
             in: collection,
             from: client,
             as: wish,
-            record: record
+            record: record,
+            guest: guest
         )
     }
 
@@ -220,7 +222,8 @@ struct OAuth: Sendable {
         in collection: Collection,
         from client: Client,
         as wish: TokenWish,
-        record: OrderedDictionary<String, JSON>
+        record: OrderedDictionary<String, JSON>,
+        guest: Principal?
     ) async throws -> OAuthOutcome {
         let provider = try OAuthClient.named(name, try await services.settings())
         let profile = try await exchanges.profile(byIDToken: idToken.reveal(), nonce: nonce, of: provider)
@@ -238,7 +241,8 @@ struct OAuth: Sendable {
             in: collection,
             from: client,
             as: wish,
-            record: record
+            record: record,
+            guest: guest
         )
     }
 }

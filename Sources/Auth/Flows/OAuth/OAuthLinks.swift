@@ -29,14 +29,15 @@ struct OAuthLinks: Sendable {
         let (user, collection) = (principal.user, principal.collection)
         let (profile, provider) = try await oauth.profile(of: back, by: user.id, in: collection)
         let now = services.clock.now()
-        let identity = Identity(profile, provider, of: user.id, in: collection, at: now, random: services.random)
+        let link = PendingLink(profile, provider, how: .connect)
+        let identity = link.identity(of: user.id, in: collection, at: now, random: services.random)
         let outbox = try await services.outboxIfOn()
         let actor = principal.actor(from: client)
         try await services.write(as: actor) { [services] tx in
             let known = try tx.identity(identity.provider, identity.realm, identity.subject, in: collection.id)
             if known?.userID == user.id { return }
-            try tx.linkFree(identity, how: "connect", by: actor, services)
-            let notice = Notice.signInMethodAdded(provider.provider.displayName)
+            try tx.link(identity, how: link.how, by: actor, services)
+            let notice = Notice.signInMethodAdded(link.displayName)
             try outbox?.notify(user, of: notice, in: collection, from: client, tx)
         }
     }

@@ -13,10 +13,10 @@ struct OAuthMerges: Sendable {
         async throws -> OneTimeToken
     {
         let token = OneTimeToken(random: services.random)
-        let merge = PendingMerge(profile, client)
+        let merge = PendingLink(profile, client, how: .merge)
         let now = services.clock.now()
         try await services.db.write { [services] tx in
-            try tx.issueOneTimeToken(token, for: .merge, of: .user(user.id), payload: merge.payload, at: now)
+            try tx.issueOneTimeToken(token, for: .merge, of: .user(user.id), payload: merge.json.serialized, at: now)
             let details: JSON = ["provider": .string(client.provider.name)]
             try tx.audit(.mergeRequired, by: Actor(id: nil, client: address), on: user.id, details: details, services)
         }
@@ -41,7 +41,7 @@ struct OAuthMerges: Sendable {
     ) async throws -> SignInOutcome {
         guard let token = OneTimeToken(parsing: text),
             let holder = try await services.holder(of: token, for: [.merge], in: collection),
-            let merge = holder.grant.payload.flatMap(PendingMerge.init)
+            let merge = holder.grant.payload.flatMap(JSON.init(parsing:)).flatMap(PendingLink.init)
         else { throw AuthError(.invalidOneTimeToken) }
         let provider = try OAuthClient.named(merge.provider, try await services.settings())
         guard provider.realm == merge.realm else { throw AuthError(.invalidOneTimeToken) }
@@ -53,12 +53,10 @@ struct OAuthMerges: Sendable {
                 try await proved(by: principal, to: user, factor: factor, from: client)
             }
         let now = services.clock.now()
-        let identity = Identity(merge, of: user.id, in: collection, at: now, random: services.random)
-        let outbox = try await services.outboxIfOn()
         let actor = principal?.actor(from: client)
         // A session that a device has begun would outlive it.
         let methods = shown.methods.filter { $0 != .federated && $0 != .device } + [.federated]
-        let proof = Proof(subject: user.id, methods: methods, at: shown.at) { [services] tx in
+        let proof = Proof(subject: user.id, methods: methods, at: shown.at, link: merge) { tx in
             guard try shown.redeem(tx) else { return false }
             guard try tx.redeemOneTimeToken(token, for: [.merge], at: now)?.subject == user.id,
                 let current = try tx.user(user.id, in: collection.id)
@@ -70,9 +68,6 @@ struct OAuthMerges: Sendable {
                 }
                 try tx.verifyEmail(email, of: user.id, at: now)
             }
-            try tx.linkFree(identity, how: "merge", by: actor ?? Actor(id: user.id, client: client), services)
-            let notice = Notice.signInMethodAdded(merge.displayName)
-            try outbox?.notify(current, of: notice, in: collection, from: client, tx)
             return true
         }
         return try await sessions.begin(federated: proof, in: collection, from: client, as: wish, by: actor)

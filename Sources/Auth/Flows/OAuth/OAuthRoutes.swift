@@ -92,7 +92,7 @@ struct OAuthRoutes: Sendable {
             Route(
                 .post,
                 Self.path + "/exchange",
-                .open,
+                .openToAll,
                 "Log in by what a provider has sent back: a code, or to a mobile application an ID token",
                 limit: .auth,
                 takes: .object(
@@ -112,6 +112,7 @@ struct OAuthRoutes: Sendable {
         var fields = call.fields
         let wish = fields.tokenWish()
         let record = fields.object("record")
+        let guest = try call.guest()
         guard fields.has("id_token") else {
             let back = try Self.back(&fields)
             let outcome = try await oauth.exchange(
@@ -119,7 +120,8 @@ struct OAuthRoutes: Sendable {
                 in: call.collection(),
                 from: call.client,
                 as: wish,
-                record: record
+                record: record,
+                guest: guest
             )
             return .data(outcome.json)
         }
@@ -137,7 +139,8 @@ struct OAuthRoutes: Sendable {
             in: call.collection(),
             from: call.client,
             as: wish,
-            record: record
+            record: record,
+            guest: guest
         )
         return .data(outcome.json)
     }
@@ -269,6 +272,17 @@ struct OAuthRoutes: Sendable {
                 return .data(["unlinked": .string(provider)])
             },
         ]
+    }
+}
+
+extension Call {
+    /// Who is signed in as a guest of the collection; nobody else's credential counts where one signs in.
+    fileprivate func guest() throws -> Principal? {
+        let collection = try collection()
+        guard let caller, caller.user.isAnonymous, caller.session != nil, caller.collection.id == collection.id else {
+            return nil
+        }
+        return caller
     }
 }
 

@@ -18,7 +18,8 @@ enum OAuthOutcome: Sendable {
 /// Finds the user of a profile, or makes one, and signs them in.
 ///
 /// The order (contract §3): a known identity signs in · a verified email that is a user's is linked to that user, or has to be
-/// confirmed by them · an unverified email that is taken is refused · anybody else gets a new account without a password.
+/// confirmed by them · an unverified email that is taken is refused · anybody else gets an account without a password: their
+/// guest account becomes one, or a new one is made.
 struct OAuthSignIn: Sendable {
     /// A decision that others overtake is made anew so often.
     static let attemptsMax = 4
@@ -38,7 +39,7 @@ struct OAuthSignIn: Sendable {
     /// What was found is not so any more.
     private struct Overtaken: Error {}
 
-    /// `record` holds fields of the account, if a new one is made.
+    /// `record` holds fields of the account, if one is made; `guest` is who is signed in as a guest, if anybody is.
     ///
     /// Throws `oauth_profile_incomplete`, `email_taken`, `provider_already_linked`, `forbidden` where nobody may register,
     /// `validation_failed` and the like for the record, and like ``Sessions/begin(_:in:lockout:from:as:with:)``.
@@ -48,11 +49,14 @@ struct OAuthSignIn: Sendable {
         in collection: Collection,
         from client: Client,
         as wish: TokenWish,
-        record: OrderedDictionary<String, JSON>
+        record: OrderedDictionary<String, JSON>,
+        guest: Principal?
     ) async throws -> OAuthOutcome {
+        var guest = guest
         for _ in 0..<Self.attemptsMax {
+            let match = try await match(profile, provider, in: collection)
             do {
-                switch try await match(profile, provider, in: collection) {
+                switch match {
                 case .known(let identity):
                     return .signIn(try await begin(identity, profile, in: collection, from: client, as: wish))
                 case .email(let user):
@@ -63,14 +67,22 @@ struct OAuthSignIn: Sendable {
                     }
                     return .signIn(try await link(profile, provider, to: user, in: collection, from: client, as: wish))
                 case .nobody(let email):
-                    let new = try newUser(email, profile, record, in: collection)
+                    let input = try input(email, profile, record, of: guest?.user, in: collection)
+                    if let guest {
+                        return .signIn(
+                            try await promote(guest, input, profile, provider, in: collection, from: client, as: wish)
+                        )
+                    }
                     return .signIn(
-                        try await register(new, profile, provider, in: collection, from: client, as: wish)
+                        try await register(input, profile, provider, in: collection, from: client, as: wish)
                     )
                 }
             } catch is Overtaken {
                 continue
-            } catch DatabaseError.unique {
+            } catch let error as AuthError where error.code == .sessionEnded && guest != nil {
+                // Like any other credential that does not hold.
+                guest = nil
+            } catch let error as AuthError where [.identityTaken, .providerAlreadyLinked].contains(error.code) {
                 // Somebody else was faster: by now it is known.
                 continue
             }
@@ -146,28 +158,21 @@ struct OAuthSignIn: Sendable {
         as wish: TokenWish
     ) async throws -> SignInOutcome {
         let now = services.clock.now()
-        let identity = Identity(profile, client, of: user.id, in: collection, at: now, random: services.random)
         let outbox = try await services.outboxIfOn()
         let actor = Actor(id: user.id, client: address)
-        let displayName = client.provider.displayName
-        let proof = Proof(subject: user.id, methods: [.federated], at: now) { [services] tx in
+        let link = PendingLink(profile, client, how: user.isEmailVerified ? .email : .claim)
+        let proof = Proof(subject: user.id, methods: [.federated], at: now, link: link) { [services] tx in
             guard let current = try tx.user(user.id, in: collection.id), let email = current.email,
-                current.email?.folded == user.email?.folded
+                current.email?.folded == user.email?.folded, current.isEmailVerified == user.isEmailVerified
             else { throw Overtaken() }
-            // Who may not sign in gets no other way in either; the decision refuses them.
-            guard current.status == .active, current.kind == .human else { return true }
-            if !current.isEmailVerified {
-                try tx.removeAllCredentials(of: user.id, at: now)
-                try tx.verifyEmail(email, of: user.id, at: now)
-                let details: JSON = ["provider": .string(client.provider.name)]
-                try tx.audit(.accountClaimed, by: actor, on: user.id, details: details, services)
-                let notice = Notice.accountClaimed(by: displayName, since: current.createdAt)
-                try outbox?.notify(current, of: notice, in: collection, from: address, tx)
-            } else {
-                let notice = Notice.signInMethodAdded(displayName)
-                try outbox?.notify(current, of: notice, in: collection, from: address, tx)
-            }
-            try tx.link(identity, how: "email", by: actor, services)
+            // Who may not sign in claims nothing either; the decision refuses them.
+            guard link.how == .claim, current.status == .active, current.kind == .human else { return true }
+            try tx.removeAllCredentials(of: user.id, at: now)
+            try tx.verifyEmail(email, of: user.id, at: now)
+            let details: JSON = ["provider": .string(link.provider)]
+            try tx.audit(.accountClaimed, by: actor, on: user.id, details: details, services)
+            let notice = Notice.accountClaimed(by: link.displayName, since: current.createdAt)
+            try outbox?.notify(current, of: notice, in: collection, from: address, tx)
             return true
         }
         return try await sessions.begin(federated: proof, in: collection, from: address, as: wish)
@@ -175,19 +180,20 @@ struct OAuthSignIn: Sendable {
 
     // MARK: A new user
 
-    private func newUser(
+    private func input(
         _ email: EmailAddress,
         _ profile: OAuthProfile,
         _ record: OrderedDictionary<String, JSON>,
+        of guest: User?,
         in collection: Collection
-    ) throws -> User {
-        guard collection.options.registration && !collection.isAdmins else {
+    ) throws -> RecordInput {
+        guard guest != nil || collection.options.registration && !collection.isAdmins else {
             throw AuthError(.forbidden, "Accounts of this collection are made by admins.")
         }
-        var body = record
-        if body[FieldSchema.email] != nil {
+        if record[FieldSchema.email] != nil {
             throw AuthError.validation(["email": "can't be set: it is the provider's"])
         }
+        var body = record.merging(guest?.data ?? [:]) { sent, _ in sent }
         body[FieldSchema.email] = .string(email.text)
         // What the provider tells fills fields of these names, if there are such and it fits.
         for (name, value) in [("name", profile.name), ("picture", profile.picture)] where body[name] == nil {
@@ -196,25 +202,11 @@ struct OAuthSignIn: Sendable {
             }
             body[name] = .string(value)
         }
-        let input = try RecordInput(body, for: .create(.human), in: collection)
-        let now = services.clock.now()
-        return User(
-            id: UserID(at: now, random: services.random),
-            collectionID: collection.id,
-            kind: .human,
-            status: .active,
-            email: email.text,
-            username: input.username.flatMap { $0?.text },
-            isEmailVerified: profile.isEmailVerified,
-            isAnonymous: false,
-            data: try input.applied(to: [:]),
-            createdAt: now,
-            updatedAt: now
-        )
+        return try RecordInput(body, for: .create(.human), in: collection)
     }
 
     private func register(
-        _ user: User,
+        _ input: RecordInput,
         _ profile: OAuthProfile,
         _ client: OAuthClient,
         in collection: Collection,
@@ -222,22 +214,83 @@ struct OAuthSignIn: Sendable {
         as wish: TokenWish
     ) async throws -> SignInOutcome {
         let now = services.clock.now()
-        let identity = Identity(profile, client, of: user.id, in: collection, at: now, random: services.random)
-        let outbox = try await services.outboxIfOn()
+        let user = User(
+            id: UserID(at: now, random: services.random),
+            collectionID: collection.id,
+            kind: .human,
+            status: .active,
+            email: input.email?.text,
+            username: input.username.flatMap { $0?.text },
+            isEmailVerified: profile.isEmailVerified,
+            isAnonymous: false,
+            data: try input.applied(to: [:]),
+            createdAt: now,
+            updatedAt: now
+        )
         let actor = Actor(id: user.id, client: address)
-        let proof = Proof(subject: user.id, methods: [.federated], at: now) { _ in true }
-        return try await sessions.begin(federated: proof, in: collection, from: address, as: wish) { [services] tx in
+        let makes = try await makes(.userRegistered, user.id, profile, client, in: collection, by: actor, at: now) {
+            tx in
             try tx.checkUnchanged(collection)
+            try tx.insertUser(user, schema: collection.schema)
+            return user
+        }
+        let proof = Proof(subject: user.id, methods: [.federated], at: now) { _ in true }
+        return try await sessions.begin(federated: proof, in: collection, from: address, as: wish, with: makes)
+    }
+
+    /// The guest keeps their id, and what is in their record.
+    private func promote(
+        _ guest: Principal,
+        _ input: RecordInput,
+        _ profile: OAuthProfile,
+        _ client: OAuthClient,
+        in collection: Collection,
+        from address: Client,
+        as wish: TokenWish
+    ) async throws -> SignInOutcome {
+        let now = services.clock.now()
+        let id = guest.user.id
+        let actor = guest.actor(from: address)
+        let makes = try await makes(.guestPromoted, id, profile, client, in: collection, by: actor, at: now) { tx in
+            try tx.promote(id, input, isEmailVerified: profile.isEmailVerified, in: collection, at: now)
+        }
+        let proof = Proof(subject: id, methods: [.federated], at: now) { _ in true }
+        return try await sessions.begin(
+            federated: proof,
+            in: collection,
+            from: address,
+            as: wish,
+            by: actor,
+            with: makes
+        )
+    }
+
+    /// What makes an account, and what goes with that.
+    private func makes(
+        _ event: AuditEvent,
+        _ id: UserID,
+        _ profile: OAuthProfile,
+        _ client: OAuthClient,
+        in collection: Collection,
+        by actor: Actor,
+        at now: Timestamp,
+        _ make: @escaping @Sendable (Transaction) throws -> User
+    ) async throws -> @Sendable (Transaction) throws -> Void {
+        let link = PendingLink(profile, client, how: .registration)
+        let identity = link.identity(of: id, in: collection, at: now, random: services.random)
+        let outbox = try await services.outboxIfOn()
+        return { [services] tx in
+            let user: User
             do {
-                try tx.insertUser(user, schema: collection.schema)
+                user = try make(tx)
             } catch let error as AuthError where error.code == .emailTaken {
                 throw Overtaken()
             }
             let details: JSON = [
-                "collection": .string(collection.name), "provider": .string(client.provider.name),
+                "collection": .string(collection.name), "provider": .string(link.provider),
             ]
-            try tx.audit(.userRegistered, by: actor, on: user.id, details: details, services)
-            try tx.link(identity, how: "registration", by: actor, services)
+            try tx.audit(event, by: actor, on: id, details: details, services)
+            try tx.link(identity, how: link.how, by: actor, services)
             if !user.isEmailVerified { try outbox?.mailToken(.verify, to: user.addressee(), in: collection, tx) }
         }
     }
@@ -273,31 +326,43 @@ extension Sessions {
     }
 }
 
+extension Sessions {
+    /// What links the proof's account at a provider to its subject, and tells them.
+    func linking(_ proof: Proof, in collection: Collection, from client: Client, by actor: Actor?) async throws
+        -> @Sendable (Transaction, User) throws -> Void
+    {
+        guard let link = proof.link else { return { _, _ in } }
+        let now = services.clock.now()
+        let identity = link.identity(of: proof.subject, in: collection, at: now, random: services.random)
+        let outbox = try await services.outboxIfOn()
+        return { [services] tx, user in
+            // Since the ticket for a second factor was given, it may have been linked.
+            let known = try tx.identity(identity.provider, identity.realm, identity.subject, in: collection.id)
+            if known?.userID == user.id { return }
+            try tx.link(identity, how: link.how, by: actor ?? Actor(id: user.id, client: client), services)
+            // Of a claim they are told more.
+            guard link.how != .claim else { return }
+            let notice = Notice.signInMethodAdded(link.displayName)
+            try outbox?.notify(user, of: notice, in: collection, from: client, tx)
+        }
+    }
+}
+
 extension Transaction {
     /// Links what belongs to nobody yet to a user.
     ///
-    /// Throws `identity_taken` when it is somebody else's, `provider_already_linked` when the user has another of the provider.
-    func linkFree(_ identity: Identity, how: String, by actor: Actor, _ services: Services) throws {
-        if try self.identity(identity.provider, identity.realm, identity.subject, in: identity.collectionID) != nil {
-            throw AuthError(.identityTaken)
-        }
-        guard try !identities(of: identity.userID).contains(where: { $0.isOf(identity.provider, identity.realm) })
-        else {
-            throw AuthError(.providerAlreadyLinked)
-        }
+    /// Throws `identity_taken` when it is somebody's, `provider_already_linked` when the user has another of the provider.
+    func link(_ identity: Identity, how: PendingLink.How, by actor: Actor, _ services: Services) throws {
         do {
-            try link(identity, how: how, by: actor, services)
+            try insertIdentity(identity)
+        } catch DatabaseError.unique("identities_user_id_provider_realm") {
+            throw AuthError(.providerAlreadyLinked)
         } catch DatabaseError.unique {
-            // Somebody else was faster.
             throw AuthError(.identityTaken)
         }
-    }
-
-    /// Throws ``DatabaseError/unique(_:)`` like ``insertIdentity(_:)``.
-    func link(_ identity: Identity, how: String, by actor: Actor, _ services: Services) throws {
-        try insertIdentity(identity)
         let details: JSON = [
-            "provider": .string(identity.provider), "subject": .string(identity.subject), "how": .string(how),
+            "provider": .string(identity.provider), "subject": .string(identity.subject),
+            "how": .string(how.rawValue),
         ]
         try audit(.identityLinked, by: actor, on: identity.userID, details: details, services)
     }

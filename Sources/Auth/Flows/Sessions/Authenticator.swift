@@ -34,7 +34,9 @@ struct Authenticator: Sendable {
         case .open: return nil
         case .openToAll:
             do {
-                return try await principal(authorization: header)
+                let principal = try await principal(authorization: header)
+                // An admin who acts as somebody else does not sign in as them.
+                return principal?.impersonator == nil ? principal : nil
             } catch let error as AuthError where error.code.status == 401 {
                 return nil
             }

@@ -47,7 +47,8 @@ struct Sessions: Sendable {
     /// `changes` are what belongs to the sign-in, such as a new password: they run first in its transaction, and only
     /// while nothing is locked. Who is signed in already is the `actor`, and `former` the session that the new one takes the place of:
     /// it ends no later than that one would have. Throws `invalid_credentials` for accounts that may not sign in, `locked_out` while
-    /// the account is locked, `session_ended` when the actor's has ended.
+    /// the account is locked, `session_ended` when the actor's has ended, `identity_taken` and `provider_already_linked` where the proof
+    /// has a link.
     func begin(
         _ proof: Proof,
         in collection: Collection,
@@ -63,6 +64,7 @@ struct Sessions: Sendable {
         let id = SessionID(at: now, random: services.random)
         let opaque = OpaqueToken(accessTo: id, random: services.random)
         let ticket = OneTimeToken(random: services.random)
+        let links = try await linking(proof, in: collection, from: client, by: actor)
         let (user, session) = try await services.db.write { tx -> (User?, Session?) in
             if let actor { try tx.checkActing(actor, at: now) }
             try lockout.check(in: tx, settings)
@@ -92,6 +94,7 @@ struct Sessions: Sendable {
                 session.notValidAfter = wish.notValidAfter
                 if wish.type == .opaque { session.accessTokens = [.init(digest: opaque.digest, expiresAt: expiresAt)] }
                 try lockout.forget(in: tx)
+                try links(tx, user)
                 try open(session, trace, at: now, in: tx)
                 return (user.signedIn(at: now), session)
             case (.askSecondFactor, let user?):
@@ -137,7 +140,7 @@ struct Sessions: Sendable {
             ticket,
             for: .secondFactor,
             of: .user(user),
-            payload: FirstFactor(proof.methods, wish).payload,
+            payload: FirstFactor(proof, wish).payload,
             at: proof.at
         )
         let actor = Actor(id: nil, client: client)

@@ -44,11 +44,8 @@ import Testing
     func `it is exempt from the second factor, but no proof of a person`(_ engine: Engine) async throws {
         let server = try await TestServer(engine)
         let ada = try await ada(on: server)
-        let setUp = try await server.post("/api/auth/users/totp/setup", token: ada.token).data()
-        let totp = try #require(TOTP(secret: setUp["secret"]?.text ?? ""))
+        let totp = try await server.enrol(ada.token).totp
         func code() -> JSON { .string(totp.code(at: TOTP.step(at: server.clock.now))) }
-        _ = try await server.post("/api/auth/users/totp/confirm", ["code": code()], token: ada.token).data()
-        server.clock.advance(seconds: 30)
         _ = try await server.post(Self.mine, Self.device, token: ada.token).data()
         let signIn = try await server.post(Self.login, Self.credentials).data()
         #expect(signIn["mfa_required"] == nil)
@@ -70,10 +67,7 @@ import Testing
     func `a password that is changed from its session asks for the second factor`(_ engine: Engine) async throws {
         let server = try await TestServer(engine)
         let ada = try await ada(on: server)
-        let setUp = try await server.post("/api/auth/users/totp/setup", token: ada.token).data()
-        let totp = try #require(TOTP(secret: setUp["secret"]?.text ?? ""))
-        let code: JSON = ["code": .string(totp.code(at: TOTP.step(at: server.clock.now)))]
-        _ = try await server.post("/api/auth/users/totp/confirm", code, token: ada.token).data()
+        _ = try await server.enrol(ada.token)
         _ = try await server.post(Self.mine, Self.device, token: ada.token).data()
         let token = try await server.post(Self.login, Self.credentials).data()["token"]?.text
         let change: JSON = ["current_password": .string(TestServer.password), "password": "another good one"]
@@ -166,13 +160,5 @@ import Testing
             let signIn = try await server.post(Self.login, Self.credentials.with("identity", .string(name))).data()
             #expect(signIn["record"]?["email"]?.text == name)
         }
-    }
-}
-
-extension JSON {
-    /// With another member.
-    fileprivate func with(_ key: String, _ value: JSON) -> JSON {
-        guard case .object(let members) = self else { return self }
-        return .object(members.merging([key: value]) { _, new in new })
     }
 }

@@ -24,27 +24,15 @@ import Testing
 
     private func enrolled(on server: TestServer) async throws -> Enrolled {
         let token = try await server.signedUp("ada@example.org")
-        let setUp = try await server.post(Self.setUp, token: token).data()
-        let totp = try #require(TOTP(secret: setUp["secret"]?.text ?? ""))
-        let confirmed = try await server.post(Self.confirm, code(totp, on: server), token: token).data()
-        guard case .array(let codes)? = confirmed["codes"] else { throw Reply.Unexpected(description: "no codes") }
-        // The step of the confirmation is spent.
-        server.clock.advance(seconds: 30)
-        return Enrolled(totp: totp, token: token, codes: codes.compactMap(\.text))
-    }
-
-    private func code(_ totp: TOTP, on server: TestServer, steps: Int64 = 0) -> JSON {
-        ["code": .string(totp.code(at: TOTP.step(at: server.clock.now) + steps))]
+        let enrolment = try await server.enrol(token)
+        return Enrolled(totp: enrolment.totp, token: token, codes: enrolment.codes)
     }
 
     private func ticket(_ server: TestServer) async throws -> JSON {
         try await server.post(Self.login, Self.credentials).data()["mfa_token"] ?? .null
     }
 
-    private func with(_ ticket: JSON, _ factor: JSON) -> JSON {
-        guard case .object(let members) = factor else { return .null }
-        return (["mfa_token": ticket] as JSON).merging(members)
-    }
+    private func with(_ ticket: JSON, _ factor: JSON) -> JSON { factor.with("mfa_token", ticket) }
 
     @Test(arguments: Engine.available)
     func `after enrolment a password gives a ticket, and a code with it the session`(_ engine: Engine) async throws {
@@ -54,7 +42,7 @@ import Testing
         let first = try await server.post(Self.login, Self.credentials).data()
         #expect(first["mfa_required"] == true)
         #expect(first["token"] == nil)
-        let body = with(first["mfa_token"] ?? .null, code(ada.totp, on: server))
+        let body = with(first["mfa_token"] ?? .null, server.code(of: ada.totp))
         let signIn = try await server.post(Self.finish, body).data()
         #expect(signIn["record"]?["mfa_enabled"] == true)
         let me = try await server.get("/api/auth/me", token: signIn["token"]?.text).data()
@@ -80,12 +68,12 @@ import Testing
         #expect(second["qr_svg"]?.text?.hasPrefix("<svg") == true)
         #expect(try await server.signIn("ada@example.org") != "", "not asked for yet")
         let old = try #require(TOTP(secret: first["secret"]?.text ?? ""))
-        let wrong = try await server.post(Self.confirm, code(old, on: server), token: token)
+        let wrong = try await server.post(Self.confirm, server.code(of: old), token: token)
         #expect((wrong.status, wrong.code) == (401, "invalid_credentials"))
         let totp = try #require(TOTP(secret: second["secret"]?.text ?? ""))
-        _ = try await server.post(Self.confirm, code(totp, on: server), token: token).data()
+        _ = try await server.post(Self.confirm, server.code(of: totp), token: token).data()
         for path in [Self.setUp, Self.confirm] {
-            let body: JSON? = path == Self.confirm ? code(totp, on: server) : nil
+            let body: JSON? = path == Self.confirm ? server.code(of: totp) : nil
             let refused = try await server.post(path, body, token: token)
             #expect((refused.status, refused.code) == (409, "mfa_enabled"))
         }
@@ -96,15 +84,15 @@ import Testing
         let server = try await TestServer(engine)
         let ada = try await enrolled(on: server)
         server.clock.advance(seconds: 90)
-        let early = code(ada.totp, on: server, steps: -1)
-        let next = code(ada.totp, on: server, steps: 1)
+        let early = server.code(of: ada.totp, steps: -1)
+        let next = server.code(of: ada.totp, steps: 1)
         _ = try await server.post(Self.finish, with(try await ticket(server), next)).data()
-        for spent in [next, code(ada.totp, on: server), early] {
+        for spent in [next, server.code(of: ada.totp), early] {
             let reply = try await server.post(Self.finish, with(try await ticket(server), spent))
             #expect((reply.status, reply.code) == (401, "invalid_credentials"))
         }
         server.clock.advance(seconds: 60)
-        _ = try await server.post(Self.finish, with(try await ticket(server), code(ada.totp, on: server))).data()
+        _ = try await server.post(Self.finish, with(try await ticket(server), server.code(of: ada.totp))).data()
     }
 
     @Test(arguments: Engine.available)
@@ -119,12 +107,12 @@ import Testing
             ] {
                 #expect(try await server.post(Self.finish, with(ticket, wrong)).status == 401, "\(wrong)")
             }
-            let right = try await server.post(Self.finish, with(ticket, code(ada.totp, on: server)))
+            let right = try await server.post(Self.finish, with(ticket, server.code(of: ada.totp)))
             #expect((right.status, right.code) == (400, "invalid_one_time_token"))
         }
         #expect(try await server.post(Self.login, Self.credentials).status == 429)
         server.clock.advance(seconds: 901)
-        _ = try await server.post(Self.finish, with(try await ticket(server), code(ada.totp, on: server))).data()
+        _ = try await server.post(Self.finish, with(try await ticket(server), server.code(of: ada.totp))).data()
     }
 
     @Test(arguments: Engine.available)
@@ -133,13 +121,13 @@ import Testing
         let ada = try await enrolled(on: server)
         let (early, late) = (try await ticket(server), try await ticket(server))
         server.clock.advance(seconds: 299)
-        _ = try await server.post(Self.finish, with(early, code(ada.totp, on: server))).data()
+        _ = try await server.post(Self.finish, with(early, server.code(of: ada.totp))).data()
         server.clock.advance(seconds: 30)
-        #expect(try await server.post(Self.finish, with(late, code(ada.totp, on: server))).status == 400)
+        #expect(try await server.post(Self.finish, with(late, server.code(of: ada.totp))).status == 400)
         let fresh = try await ticket(server)
         let change: JSON = ["current_password": .string(TestServer.password), "password": "a brand new one"]
         _ = try await server.post("/api/auth/users/change-password", change, token: ada.token).data()
-        #expect(try await server.post(Self.finish, with(fresh, code(ada.totp, on: server))).status == 400)
+        #expect(try await server.post(Self.finish, with(fresh, server.code(of: ada.totp))).status == 400)
     }
 
     @Test(arguments: Engine.available)
@@ -176,7 +164,7 @@ import Testing
     func `of 16 uses of one code at once one wins`(_ engine: Engine, _ kind: String) async throws {
         let server = try await TestServer(engine, settings: ["auth.lockout.max_attempts": "0"])
         let ada = try await enrolled(on: server)
-        let factor: JSON = kind == "code" ? code(ada.totp, on: server) : ["recovery_code": .string(ada.codes[0])]
+        let factor: JSON = kind == "code" ? server.code(of: ada.totp) : ["recovery_code": .string(ada.codes[0])]
         var bodies: [JSON] = []
         for _ in 0..<16 { bodies.append(with(try await ticket(server), factor)) }
         let statuses = try await withThrowingTaskGroup(of: Int.self) { group in
@@ -201,7 +189,7 @@ import Testing
         server.clock.advance(seconds: 601)
         #expect(try await server.post(Self.regenerate, [:], token: ada.token).status == 422)
         #expect(try await server.post(Self.regenerate, ["code": "000000"], token: ada.token).status == 401)
-        _ = try await server.post(Self.regenerate, code(ada.totp, on: server), token: ada.token).data()
+        _ = try await server.post(Self.regenerate, server.code(of: ada.totp), token: ada.token).data()
         #expect(try await server.get(Self.status, token: ada.token).data() == ["total": 10, "remaining": 10])
     }
 
@@ -243,7 +231,7 @@ import Testing
         let mailed: JSON = ["token": .string(try await server.token(to: "ada@example.org", .otp))]
         let first = try await server.post("/api/auth/users/otp/auth", mailed).data()
         #expect(first["mfa_required"] == true)
-        let body = with(first["mfa_token"] ?? .null, code(ada.totp, on: server))
+        let body = with(first["mfa_token"] ?? .null, server.code(of: ada.totp))
         let token = try await server.post(Self.finish, body).data()["token"]?.text
         #expect(try await server.get("/api/auth/me", token: token).data()["amr"] == ["otp", "mfa"])
     }
@@ -312,7 +300,7 @@ import Testing
         #expect(try await server.get("/api/auth/me", token: token).status == 200)
         let setUp = try await server.post(Self.setUp, token: token).data()
         let totp = try #require(TOTP(secret: setUp["secret"]?.text ?? ""))
-        _ = try await server.post(Self.confirm, code(totp, on: server), token: token).data()
+        _ = try await server.post(Self.confirm, server.code(of: totp), token: token).data()
         #expect(try await !refused(token))
         try await server.set(["auth.mfa.required": "off"])
         let options: JSON = ["options": ["mfa_required": true]]
@@ -332,7 +320,7 @@ import Testing
             let body: JSON = ["email": .string(email), "password": .string(password)]
             return try await server.post(Self.login, body.merging(members))
         }
-        let right = code(ada.totp, on: server)
+        let right = server.code(of: ada.totp)
         let attempts: [(String, JSON, String)] = [
             ("wrong wrong", right, "ada@example.org"), (TestServer.password, right, "ada@example.org"),
             (TestServer.password, ["code": "000000"], "ada@example.org"),
@@ -347,7 +335,7 @@ import Testing
         }
         #expect(answers.count == 1)
         server.clock.advance(seconds: 30)
-        let token = try await logIn(TestServer.password, code(ada.totp, on: server)).data()["token"]?.text
+        let token = try await logIn(TestServer.password, server.code(of: ada.totp)).data()["token"]?.text
         #expect(try await server.get("/api/auth/me", token: token).data()["amr"] == ["pwd", "otp", "mfa"])
         try await server.signUp("eve@example.org")
         #expect(try await logIn(TestServer.password, ["code": "123456"], "eve@example.org").data()["token"] != nil)
@@ -385,7 +373,7 @@ import Testing
         server.clock.advance(seconds: 600)
         let refused = try await server.send(.delete, "/api/users/me/secrets/\(first)", token: ada.token)
         #expect((refused.status, refused.code) == (401, "reauthentication_required"))
-        _ = try await server.post("/api/auth/reauthenticate", code(ada.totp, on: server), token: ada.token).data()
+        _ = try await server.post("/api/auth/reauthenticate", server.code(of: ada.totp), token: ada.token).data()
         for id in try await codes() {
             _ = try await server.send(.delete, "/api/users/me/secrets/\(id)", token: ada.token).data()
         }
@@ -433,7 +421,7 @@ import Testing
         let ada = try await enrolled(on: server)
         let made = try await server.post("/api/users/me/secrets", ["type": "apikey"], token: ada.token).data()
         for path in [Self.disable, Self.regenerate] {
-            let refused = try await server.post(path, code(ada.totp, on: server), token: made["secret"]?.text)
+            let refused = try await server.post(path, server.code(of: ada.totp), token: made["secret"]?.text)
             #expect((refused.status, refused.code) == (403, "session_required"))
         }
     }
@@ -445,7 +433,7 @@ import Testing
         let token = try await server.signIn("ada@example.org")
         let setUp = try await server.post(Self.setUp, token: token).data()
         let totp = try #require(TOTP(secret: setUp["secret"]?.text ?? ""))
-        _ = try await server.post(Self.confirm, code(totp, on: server), token: token).data()
+        _ = try await server.post(Self.confirm, server.code(of: totp), token: token).data()
         #expect(try await server.get("/api/auth/me", token: other).details?["reason"] == "revoked")
         #expect(try await server.get("/api/auth/me", token: token).status == 200)
     }
@@ -459,12 +447,12 @@ import Testing
         token =
             try await server.post("/api/auth/users/change-password", change, token: token).data()["token"]?.text ?? ""
         let totp = try #require(TOTP(secret: first["secret"]?.text ?? ""))
-        #expect(try await server.post(Self.confirm, code(totp, on: server), token: token).code == "mfa_not_set_up")
+        #expect(try await server.post(Self.confirm, server.code(of: totp), token: token).code == "mfa_not_set_up")
         let second = try #require(
             TOTP(secret: try await server.post(Self.setUp, token: token).data()["secret"]?.text ?? "")
         )
         server.clock.advance(seconds: 3600)
-        #expect(try await server.post(Self.confirm, code(second, on: server), token: token).code == "mfa_not_set_up")
+        #expect(try await server.post(Self.confirm, server.code(of: second), token: token).code == "mfa_not_set_up")
     }
 
     @Test(arguments: Engine.available)

@@ -19,14 +19,6 @@ import Testing
         return Ada(record: "/api/records/users/\(id)", token: token)
     }
 
-    private func enrol(_ ada: Ada, on server: TestServer) async throws -> TOTP {
-        let setUp = try await server.post("/api/auth/users/totp/setup", token: ada.token).data()
-        let totp = try #require(TOTP(secret: setUp["secret"]?.text ?? ""))
-        let code: JSON = ["code": .string(totp.code(at: TOTP.step(at: server.clock.now)))]
-        _ = try await server.post("/api/auth/users/totp/confirm", code, token: ada.token).data()
-        return totp
-    }
-
     @Test(arguments: Engine.available)
     func `what can't be taken back needs a session that was proved within ten minutes`(_ engine: Engine) async throws {
         let server = try await TestServer(engine)
@@ -57,7 +49,7 @@ import Testing
     {
         let server = try await TestServer(engine)
         let ada = try await ada(on: server)
-        let totp = try await enrol(ada, on: server)
+        let totp = try await server.enrol(ada.token).totp
         server.clock.advance(seconds: 700)
         let header = try #require(HTTPField.Name("X-MFA-Code"))
         let change: JSON = ["email": "new@example.org"]

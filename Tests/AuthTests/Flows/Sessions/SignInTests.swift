@@ -40,14 +40,14 @@ import Testing
         switch entry {
         case .password: return ready("login", ["email": Self.email, "password": password])
         case .passwordAndCode:
-            let (totp, _) = try await enrolled(token, on: server)
+            let totp = try await server.enrol(token).totp
             let code = JSON.string(totp.code(at: TOTP.step(at: server.clock.now)))
             return ready("login", ["email": Self.email, "password": password, "code": code])
         case .recoveryCode:
-            let (_, codes) = try await enrolled(token, on: server)
-            return ready("login", ["email": Self.email, "password": codes[0]])
+            let codes = try await server.enrol(token).codes
+            return ready("login", ["email": Self.email, "password": .string(codes[0])])
         case .ticket:
-            let (totp, _) = try await enrolled(token, on: server)
+            let totp = try await server.enrol(token).totp
             let first = try await server.post("/api/auth/users/login", ["email": Self.email, "password": password])
                 .data()
             let code = JSON.string(totp.code(at: TOTP.step(at: server.clock.now)))
@@ -68,16 +68,6 @@ import Testing
             guard case .object(let body) = ScriptedProvider.body(profile) else { return ready("", [:]) }
             return ready("oauth2/exchange", body)
         }
-    }
-
-    private func enrolled(_ token: String, on server: TestServer) async throws -> (TOTP, [JSON]) {
-        let setUp = try await server.post("/api/auth/users/totp/setup", token: token).data()
-        let totp = try #require(TOTP(secret: setUp["secret"]?.text ?? ""))
-        let code: JSON = ["code": .string(totp.code(at: TOTP.step(at: server.clock.now)))]
-        let confirmed = try await server.post("/api/auth/users/totp/confirm", code, token: token).data()
-        server.clock.advance(seconds: 30)
-        guard case .array(let codes)? = confirmed["codes"] else { return (totp, []) }
-        return (totp, codes)
     }
 
     private func sessions(_ server: TestServer) async throws -> Int {

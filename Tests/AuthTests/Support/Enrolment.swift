@@ -1,0 +1,27 @@
+import Testing
+
+@testable import Auth
+
+/// Somebody's second factor.
+struct Enrolment: Sendable {
+    let totp: TOTP
+    /// The recovery codes.
+    let codes: [String]
+}
+
+extension TestServer {
+    /// Sets up a second factor and confirms it; the clock goes on, since the step of the confirmation is spent.
+    func enrol(_ token: String, in collection: String = "users") async throws -> Enrolment {
+        let setUp = try await post("/api/auth/\(collection)/totp/setup", token: token).data()
+        let totp = try #require(TOTP(secret: setUp["secret"]?.text ?? ""))
+        let confirmed = try await post("/api/auth/\(collection)/totp/confirm", code(of: totp), token: token).data()
+        guard case .array(let codes)? = confirmed["codes"] else { throw Reply.Unexpected(description: "no codes") }
+        clock.advance(seconds: Int(TOTP.stepSeconds))
+        return Enrolment(totp: totp, codes: codes.compactMap(\.text))
+    }
+
+    /// As a body: the code of now, or of so many steps later.
+    func code(of totp: TOTP, steps: Int64 = 0) -> JSON {
+        ["code": .string(totp.code(at: TOTP.step(at: clock.now) + steps))]
+    }
+}
