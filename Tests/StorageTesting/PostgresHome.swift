@@ -35,7 +35,7 @@ package struct PostgresHome: Sendable {
         try await PostgresDatabase.open(url, PostgresLimits(connections: connections, waitMilliseconds: 60_000))
     }
 
-    /// Returns at once. Others get its place when its connections have ended.
+    /// Returns at once; others get its place when its connections have ended.
     package func drop() {
         let name = name
         Task {
