@@ -75,7 +75,7 @@ package struct App: Sendable {
             RecoveryRoutes(recovery: Recovery(services: services), reset: reset).routes,
             OneTimeCodeRoutes(codes: OneTimeCodes(services: services, sessions: sessions)).routes,
             MFARoutes(factors: factors, reauthentication: reauthentication).routes,
-            OAuthRoutes(oauth: oauth, merges: merges, links: links).routes,
+            OAuthRoutes(oauth: oauth, merges: merges, links: links, reauthentication: reauthentication).routes,
             AnonymousRoutes(guests: guests).routes,
             ImpersonationRoutes(impersonation: Impersonation(services: services, sessions: sessions)).routes,
             SecretRoutes(secrets: secrets).routes,

@@ -77,8 +77,8 @@ class App:
 
     # Coming back
 
-    def exchange(self, body: Any) -> Reply:
-        return self.call("POST", "exchange", body)
+    def exchange(self, body: Any, token: str | None = None) -> Reply:
+        return self.call("POST", "exchange", body, token)
 
     def sign_in(self, user: Claims, **more: Any) -> Reply:
         """All of it; `more` goes into the body at the end."""
@@ -97,6 +97,9 @@ class App:
         assert "OpenID Connect" in refused["error"]
         assert user["sub"] not in str(refused) and user["email"] not in str(refused)
         assert written(self.server) == before
+        row = audited(self.server, "sign_in.failed")[0]
+        assert (row["actor_id"], row["subject_id"], row["outcome"]) == (None, None, "failure")
+        assert row["details"] == {"provider": self.provider, "reason": "invalid_id_token"}
 
     def merge_token(self, user: Claims) -> str:
         """What is given where the owner of the email has to confirm."""

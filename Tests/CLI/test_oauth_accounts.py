@@ -159,6 +159,19 @@ def test_guests_are_nobody_s_account(app: App) -> None:
     assert app.server.me(guest["token"]).data["email_verified"] is False
 
 
+def test_a_guest_becomes_an_account_by_a_provider(app: App) -> None:
+    with app.settings({"auth.anonymous.enabled": "1"}):
+        guest = app.server.call("POST", "/api/auth/users/anonymous").data
+    user = person()
+    login = app.exchange(app.back(user), guest["token"]).data
+    assert (login["record"]["id"], login["record"]["email"]) == (guest["record"]["id"], user["email"])
+    assert login["record"]["anonymous"] is False and claims(login["token"])["amr"] == ["fed"]
+    assert app.server.sees(login["token"]) and not app.server.sees(guest["token"])
+    (row,) = audited(app.server, "guest.promoted", subject=guest["record"]["id"])
+    assert row["details"] == {"collection": "users", "provider": "oidc"}
+    assert app.signed_in(user)["record"]["id"] == guest["record"]["id"]
+
+
 def test_of_sixteen_links_of_one_user_at_once_one_is_made(app: App) -> None:
     who = account(app.server)
     backs = [app.back(who.person) for _ in range(PARALLEL)]
@@ -333,6 +346,8 @@ def test_a_second_factor_is_asked_for_after_a_provider_too(app: App) -> None:
     path = f"/api/admin/users/users/{app.server.me(who.token).data['id']}"
     app.server.call("PATCH", path, {"email_verified": True}, app.server.admin).accepted()
     for steps in (0, 1):
+        # The link is made with the second factor, not before.
+        assert app.links(who.token) == ["oidc"][:steps]
         ticket = app.sign_in(person(sub=f"of {who.email}", email=who.email)).data
         assert ticket.keys() >= {"mfa_required", "mfa_token"} and "token" not in ticket
         app.server.secrets.note("mfa_token", ticket["mfa_token"])

@@ -149,6 +149,26 @@ def test_a_link_stays_and_can_be_removed_while_its_provider_is_off(app: App, who
     assert app.links(who.token) == []
 
 
+def test_an_admin_sees_and_removes_links_the_last_way_in_too(app: App) -> None:
+    user = person()
+    login = app.signed_in(user)
+    path = f"/api/admin/users/users/{login['record']['id']}/links"
+    (link,) = app.server.call("GET", path, token=app.server.admin).data
+    assert (link["provider"], link["email"]) == ("oidc", user["email"])
+    for method, route in (("GET", path), ("DELETE", f"{path}/oidc")):
+        app.server.call(method, route, token=login["token"]).refused(403, code="forbidden")
+        app.server.call(method, route).refused(401, code="unauthenticated")
+        elsewhere = route.replace(login["record"]["id"], app.server.me(app.server.admin).data["id"])
+        app.server.call(method, elsewhere, token=app.server.admin).refused(404, code="not_found")
+    app.server.call("DELETE", f"{path}/oidc-other", token=app.server.admin).refused(404, code="not_found")
+    assert app.server.sees(login["token"])
+    assert app.server.call("DELETE", f"{path}/oidc", token=app.server.admin).data == {"unlinked": "oidc"}
+    assert app.server.call("GET", path, token=app.server.admin).data == []
+    assert not app.server.sees(login["token"])
+    (row,) = audited(app.server, "identity.unlinked", subject=login["record"]["id"])
+    assert row["actor_id"] == app.server.me(app.server.admin).data["id"]
+
+
 @pytest.mark.parametrize("name", ["oidc", "oidc-other", "github", "nonsense", "%2e%2e", "oidc%2Funlink"])
 def test_what_is_not_linked_is_not_found(app: App, who: Account, name: str) -> None:
     app.by(name).unlink(who.token).refused(404, code="not_found")

@@ -126,6 +126,15 @@ def test_an_id_token_is_good_once(app: App, algorithm: Any) -> None:
         hand_in(app, token, nonce).refused(400, code="invalid_id_token")
 
 
+def test_an_id_token_is_good_in_one_collection(app: App) -> None:
+    others = {"name": "others", "type": "auth", "fields": []}
+    app.server.call("POST", "/api/collections", others, app.server.admin).accepted()
+    nonce = random_text()
+    token = app.idp.id_token(person(), nonce=nonce)
+    assert hand_in(app, token, nonce).data["token"]
+    hand_in(app.into("others"), token, nonce).refused(400, code="invalid_id_token")
+
+
 def test_of_sixteen_uses_at_once_one_wins(app: App) -> None:
     nonce = random_text()
     token = app.idp.id_token(person(), nonce=nonce)

@@ -157,6 +157,11 @@ def test_a_client_that_has_to_show_itself_by_basic_does(app: App) -> None:
         change_settings(app.server, {**idp.settings("oidc-basic"), "outbound.allowed_hosts": hosts})
         assert App(app.server, idp, "oidc-basic").signed_in(person())
         assert "client_secret" not in idp.last("token").form
+        # Where nothing is discovered, a setting tells.
+        change_settings(app.server, idp.settings("oidc-basic", is_discovered=False))
+        App(app.server, idp, "oidc-basic").sign_in(person()).refused(400, code="oauth_refused")
+        change_settings(app.server, {"oauth2.oidc-basic.client_authentication": "basic"})
+        assert App(app.server, idp, "oidc-basic").signed_in(person())
         change_settings(app.server, {"oauth2.oidc-basic.enabled": "0"})
 
 

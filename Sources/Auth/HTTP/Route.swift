@@ -84,7 +84,7 @@ struct Route: Sendable {
     enum Guard: String, Sendable {
         /// Anybody; a credential is not looked at.
         case open
-        /// Anybody; who has a valid credential is known by it.
+        /// Anybody; who has a valid credential is known by it, and what it is good for is the handler's to say.
         case openToAll = "open, or signed in"
         /// Whoever has a valid credential.
         case signedIn = "signed in"

@@ -192,5 +192,10 @@ enum SettingsCatalogue {
             .init(key: "oauth2.apple.key_id", kind: .line(bytesMax: 100), defaultValue: ""),
             .init(key: "oauth2.apple.private_key", kind: .secret, defaultValue: ""),
             .init(key: "oauth2.oidc.display_name", kind: .line(bytesMax: 100), defaultValue: ""),
+            .init(
+                key: "oauth2.oidc.client_authentication",
+                kind: .choice(["published", "post", "basic"]),
+                defaultValue: "published"
+            ),
         ]
 }

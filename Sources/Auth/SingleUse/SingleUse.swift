@@ -91,9 +91,9 @@ struct OneTimeToken: Sendable {
         text = Base64URL.encode(random.bytes(Self.byteCount))
     }
 
-    /// A text that somebody else has chosen, such as OAuth's `state`; purposes and collections are kept apart.
-    init(chosen text: String, for purpose: SingleUsePurpose, in collection: CollectionID) {
-        self.text = "\(purpose.rawValue):\(collection):\(text)"
+    /// A text that somebody else has chosen, such as OAuth's `state`; purposes are kept apart, and collections where one is named.
+    init(chosen text: String, for purpose: SingleUsePurpose, in collection: CollectionID? = nil) {
+        self.text = "\(purpose.rawValue):\(collection?.rawValue ?? ""):\(text)"
     }
 
     /// Nil for what can't be a token, so that it never reaches the database.

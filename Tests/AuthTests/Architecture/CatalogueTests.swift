@@ -78,6 +78,7 @@ import Testing
         guard parts.count == 3 else { return key }
         let specific = [
             "oauth2.apple.team_id", "oauth2.apple.key_id", "oauth2.apple.private_key", "oauth2.oidc.display_name",
+            "oauth2.oidc.client_authentication",
         ]
         if parts[0] == "oauth2", !specific.contains(key) { parts[1] = "<provider>" }
         if parts[0] == "email" { parts[1] = "<template>" }

@@ -200,16 +200,18 @@ struct OAuth: Sendable {
         record: OrderedDictionary<String, JSON>,
         guest: Principal?
     ) async throws -> OAuthOutcome {
-        let (profile, provider) = try await profile(of: back, in: collection)
-        return try await signIns.begin(
-            by: profile,
-            at: provider,
-            in: collection,
-            from: client,
-            as: wish,
-            record: record,
-            guest: guest
-        )
+        try await auditing(back.provider, from: client) {
+            let (profile, provider) = try await profile(of: back, in: collection)
+            return try await signIns.begin(
+                by: profile,
+                at: provider,
+                in: collection,
+                from: client,
+                as: wish,
+                record: record,
+                guest: guest
+            )
+        }
     }
 
     /// Signs in who has an ID token from the provider itself, as mobile applications do; each is good once.
@@ -225,24 +227,54 @@ struct OAuth: Sendable {
         record: OrderedDictionary<String, JSON>,
         guest: Principal?
     ) async throws -> OAuthOutcome {
-        let provider = try OAuthClient.named(name, try await services.settings())
-        let profile = try await exchanges.profile(byIDToken: idToken.reveal(), nonce: nonce, of: provider)
+        try await auditing(name, from: client) {
+            let provider = try OAuthClient.named(name, try await services.settings())
+            let profile = try await exchanges.profile(byIDToken: idToken.reveal(), nonce: nonce, of: provider)
+            try await spend(idToken)
+            return try await signIns.begin(
+                by: profile,
+                at: provider,
+                in: collection,
+                from: client,
+                as: wish,
+                record: record,
+                guest: guest
+            )
+        }
+    }
+
+    /// Throws `invalid_id_token` when it was spent before, in whatever collection.
+    private func spend(_ idToken: Secret<String>) async throws {
         let now = services.clock.now()
         // Without its signature, which has more than one spelling (ECDSA).
         let signed = idToken.reveal().split(separator: ".").dropLast().joined(separator: ".")
-        let token = OneTimeToken(chosen: signed, for: .idToken, in: collection.id)
+        let token = OneTimeToken(chosen: signed, for: .idToken)
         let isFirst = try await services.db.write { tx in
             try tx.claimOneTimeToken(token, for: .idToken, of: .server, at: now)
         }
         guard isFirst else { throw AuthError(.invalidIDToken, "This ID token was used before. Get a new one.") }
-        return try await signIns.begin(
-            by: profile,
-            at: provider,
-            in: collection,
-            from: client,
-            as: wish,
-            record: record,
-            guest: guest
-        )
     }
+
+    // MARK: Failures
+
+    /// Tells the audit log of a sign-in that fails before there is anybody to be signed in.
+    private func auditing<T: Sendable>(_ provider: String, from client: Client, _ signIn: () async throws -> T)
+        async throws -> T
+    {
+        do {
+            return try await signIn()
+        } catch let error as AuthError where Self.audited.contains(error.code) {
+            let details: JSON = ["provider": .string(provider), "reason": .string(error.code.rawValue)]
+            let actor = Actor(id: nil, client: client)
+            try await services.db.write { [services] tx in
+                try tx.audit(.signInFailed, by: actor, on: nil, outcome: .failure, details: details, services)
+            }
+            throw error
+        }
+    }
+
+    private static let audited: Set<AuthError.Code> = [
+        .emailTaken, .invalidIDToken, .invalidOAuthState, .oauthProfileIncomplete, .oauthRefused,
+        .providerAlreadyLinked, .providerFailed,
+    ]
 }

@@ -49,6 +49,11 @@ struct OAuthClient: Sendable {
         if !text("issuer").isEmpty { provider.issuers = [text("issuer")] }
         let scopes = text("scopes").split { $0 == " " || $0 == "," }.map(String.init)
         if !scopes.isEmpty { provider.scopes = scopes }
+        if provider.clientAuthentication == .published,
+            let chosen = OAuthProvider.ClientAuthentication(rawValue: text("client_authentication"))
+        {
+            provider.clientAuthentication = chosen
+        }
         if provider.isDiscovered && provider.issuers.isEmpty {
             // Without an issuer no ID token can be believed: userinfo says who somebody is, as with plain OAuth2.
             provider.isDiscovered = false

@@ -57,9 +57,11 @@ struct OAuthExchange: Sendable {
             documents.forgetDiscovery(of: issuer)
             throw error(.failed("its discovery document is incomplete"), provider)
         }
-        let methods = document["token_endpoint_auth_methods_supported"]?.elements
-        // Without a word on it, it is Basic (OpenID Connect Discovery §3).
-        provider.clientAuthentication = methods?.contains("client_secret_post") == true ? .post : .basic
+        if provider.clientAuthentication == .published {
+            let methods = document["token_endpoint_auth_methods_supported"]?.elements
+            // Without a word on it, it is Basic (OpenID Connect Discovery §3).
+            provider.clientAuthentication = methods?.contains("client_secret_post") == true ? .post : .basic
+        }
         return provider
     }
 
@@ -124,7 +126,7 @@ struct OAuthExchange: Sendable {
         case .basic:
             let pair = [client.clientID, client.clientSecret.reveal()].map(FormEncoding.encode)
             headers.append("Authorization: Basic \(Base64.encode(Array(pair.joined(separator: ":").utf8)))")
-        case .post, .appleJWT:
+        case .post, .published, .appleJWT:
             let secret =
                 if let key = client.appleKey { try appleSecrets.secret(key, at: services.clock.now()) } else {
                     client.clientSecret

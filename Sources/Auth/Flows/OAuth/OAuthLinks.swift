@@ -34,9 +34,7 @@ struct OAuthLinks: Sendable {
         let outbox = try await services.outboxIfOn()
         let actor = principal.actor(from: client)
         try await services.write(as: actor) { [services] tx in
-            let known = try tx.identity(identity.provider, identity.realm, identity.subject, in: collection.id)
-            if known?.userID == user.id { return }
-            try tx.link(identity, how: link.how, by: actor, services)
+            guard try tx.linkIfMissing(identity, how: link.how, by: actor, services) else { return }
             let notice = Notice.signInMethodAdded(link.displayName)
             try outbox?.notify(user, of: notice, in: collection, from: client, tx)
         }
@@ -47,6 +45,16 @@ struct OAuthLinks: Sendable {
         try await services.db.read { tx in try tx.identities(of: principal.user.id) }
     }
 
+    /// A user's, for an admin; oldest first.
+    ///
+    /// Throws `not_found`.
+    func list(of user: UserID, in collection: Collection) async throws -> [Identity] {
+        try await services.db.read { tx in
+            guard try tx.user(user, in: collection.id) != nil else { throw AuthError(.notFound) }
+            return try tx.identities(of: user)
+        }
+    }
+
     /// Removes the caller's own link; their other sessions that were begun by a provider end.
     ///
     /// Throws `not_found`, `last_way_in` when there is no password and no other link, `session_required`.
@@ -54,23 +62,43 @@ struct OAuthLinks: Sendable {
         let session = try principal.signedInSession()
         let user = principal.user.id
         let actor = principal.actor(from: client)
-        let now = services.clock.now()
-        try await services.write(as: actor) { [services] tx in
-            let removed = try tx.removeIdentities(provider, of: user)
-            guard !removed.isEmpty else {
-                throw AuthError(.notFound, "This provider is not linked to your account.")
-            }
+        try await services.write(as: actor) { tx in
+            try remove(provider, of: user, except: session.id, by: actor, tx)
             if try tx.passwordHash(of: user) == nil, try tx.countIdentities(of: user) == 0 {
                 throw AuthError(.lastWayIn)
             }
-            for other in try tx.liveSessions(of: user, at: now)
-            where other.id != session.id && other.methods.contains(.federated) {
-                _ = try tx.endSession(other.id, of: user, because: .revoked, at: now)
-            }
-            for identity in removed {
-                let details: JSON = ["provider": .string(identity.provider), "subject": .string(identity.subject)]
-                try tx.audit(.identityUnlinked, by: actor, on: user, details: details, services)
-            }
+        }
+    }
+
+    /// Removes a user's link, for an admin, even if it is the last way in; the sessions that were begun by a provider end.
+    ///
+    /// Throws `not_found`.
+    func unlink(_ provider: String, of user: UserID, in collection: Collection, by actor: Actor) async throws {
+        try await services.write(as: actor) { tx in
+            guard try tx.user(user, in: collection.id) != nil else { throw AuthError(.notFound) }
+            try remove(provider, of: user, except: actor.session, by: actor, tx)
+        }
+    }
+
+    private func remove(
+        _ provider: String,
+        of user: UserID,
+        except session: SessionID?,
+        by actor: Actor,
+        _ tx: Transaction
+    ) throws {
+        let now = services.clock.now()
+        let removed = try tx.removeIdentities(provider, of: user)
+        guard !removed.isEmpty else {
+            throw AuthError(.notFound, "This provider is not linked to the account.")
+        }
+        for other in try tx.liveSessions(of: user, at: now)
+        where other.id != session && other.methods.contains(.federated) {
+            _ = try tx.endSession(other.id, of: user, because: .revoked, at: now)
+        }
+        for identity in removed {
+            let details: JSON = ["provider": .string(identity.provider), "subject": .string(identity.subject)]
+            try tx.audit(.identityUnlinked, by: actor, on: user, details: details, services)
         }
     }
 }

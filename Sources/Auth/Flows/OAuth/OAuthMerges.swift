@@ -96,8 +96,8 @@ struct OAuthMerges: Sendable {
         guard let principal else {
             throw AuthError.validation(["password": "is required, or sign in to the account first"])
         }
-        guard principal.user.id == user.id else {
-            throw AuthError(.forbidden, "This sign-in belongs to another account.")
+        guard principal.user.id == user.id, principal.impersonator == nil else {
+            throw AuthError(.forbidden, "This sign-in belongs to somebody else.")
         }
         try await reauthentication.check(principal, factor: factor, from: client)
         let session = try principal.signedInSession()

@@ -31,9 +31,11 @@ struct OAuthProvider: Sendable {
     let profile: @Sendable (Answers) -> OAuthProfile?
 
     /// How the client shows itself at the token endpoint (RFC 6749 §2.3.1, OpenID Connect Core §9).
-    enum ClientAuthentication: Sendable {
+    enum ClientAuthentication: String, Sendable {
         case post
         case basic
+        /// As the issuer's discovery document has it.
+        case published
         /// A secret that is a JWT, signed with the key that Apple has given out.
         case appleJWT
     }

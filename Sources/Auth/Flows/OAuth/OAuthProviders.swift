@@ -15,6 +15,7 @@ extension OAuthProvider {
             name: name,
             displayName: "OpenID Connect",
             scopes: ["openid", "email", "profile"],
+            clientAuthentication: .published,
             idToken: .required,
             isDiscovered: true,
             profile: { OAuthProfile(openID: $0) }

@@ -6,8 +6,9 @@ struct OAuthRoutes: Sendable {
     let oauth: OAuth
     let merges: OAuthMerges
     let links: OAuthLinks
+    let reauthentication: Reauthentication
 
-    var routes: [Route] { going + coming + merging + linking + [landing] }
+    var routes: [Route] { going + coming + merging + linking + supporting + [landing] }
 
     private static let path = "/api/auth/:col/oauth2"
     private static let formTextBytesMax = 4096
@@ -248,16 +249,9 @@ struct OAuthRoutes: Sendable {
                 Self.path + "/links",
                 .member,
                 "The providers linked to one's account",
-                gives: .list(
-                    .object([
-                        .required("provider", .text), .required("display_name", .text), .required("email", .text),
-                        .required("created_at", .time), .required("last_used_at", .time),
-                    ])
-                )
+                gives: .list(Self.link)
             ) { call in
-                let identities = try await links.list(of: call.principal())
-                let names = try await oauth.displayNames()
-                return .data(.array(identities.map { $0.json(displayName: names[$0.provider]) }))
+                try await answer(links.list(of: call.principal()))
             },
             Route(
                 .delete,
@@ -273,15 +267,50 @@ struct OAuthRoutes: Sendable {
             },
         ]
     }
+
+    private static let link = Shape.object([
+        .required("provider", .text), .required("display_name", .text), .required("email", .text),
+        .required("created_at", .time), .required("last_used_at", .time),
+    ])
+
+    private func answer(_ identities: [Identity]) async throws -> Answer {
+        let names = try await oauth.displayNames()
+        return .data(.array(identities.map { $0.json(displayName: names[$0.provider]) }))
+    }
+
+    // MARK: Others' links
+
+    private var supporting: [Route] {
+        let path = "/api/admin/users/:col/:id/links"
+        return [
+            Route(.get, path, .admin, "The providers linked to a user's account", gives: .list(Self.link)) { call in
+                try await answer(links.list(of: call.userID(), in: call.collection()))
+            },
+            Route(
+                .delete,
+                path + "/:provider",
+                .admin,
+                "Unlink a provider from a user's account, also the last way in",
+                gives: .object([.required("unlinked", .text)])
+            ) { call in
+                if try call.collection().isAdmins {
+                    try await reauthentication.check(call.principal(), factor: call.factor, from: call.client)
+                }
+                let provider = call.parameter("provider")
+                try await links.unlink(provider, of: call.userID(), in: call.collection(), by: call.actor)
+                return .data(["unlinked": .string(provider)])
+            },
+        ]
+    }
 }
 
 extension Call {
     /// Who is signed in as a guest of the collection; nobody else's credential counts where one signs in.
     fileprivate func guest() throws -> Principal? {
         let collection = try collection()
-        guard let caller, caller.user.isAnonymous, caller.session != nil, caller.collection.id == collection.id else {
-            return nil
-        }
+        guard let caller, caller.user.isAnonymous, caller.session != nil, caller.impersonator == nil,
+            caller.collection.id == collection.id
+        else { return nil }
         return caller
     }
 }

@@ -337,11 +337,10 @@ extension Sessions {
         let outbox = try await services.outboxIfOn()
         return { [services] tx, user in
             // Since the ticket for a second factor was given, it may have been linked.
-            let known = try tx.identity(identity.provider, identity.realm, identity.subject, in: collection.id)
-            if known?.userID == user.id { return }
-            try tx.link(identity, how: link.how, by: actor ?? Actor(id: user.id, client: client), services)
+            let actor = actor ?? Actor(id: user.id, client: client)
+            let isNew = try tx.linkIfMissing(identity, how: link.how, by: actor, services)
             // Of a claim they are told more.
-            guard link.how != .claim else { return }
+            guard isNew, link.how != .claim else { return }
             let notice = Notice.signInMethodAdded(link.displayName)
             try outbox?.notify(user, of: notice, in: collection, from: client, tx)
         }
@@ -349,6 +348,20 @@ extension Sessions {
 }
 
 extension Transaction {
+    /// Links what may be the user's already; tells whether it wasn't.
+    ///
+    /// Throws like ``link(_:how:by:_:)``.
+    func linkIfMissing(_ identity: Identity, how: PendingLink.How, by actor: Actor, _ services: Services) throws -> Bool
+    {
+        let collection = identity.collectionID
+        guard let known = try self.identity(identity.provider, identity.realm, identity.subject, in: collection) else {
+            try link(identity, how: how, by: actor, services)
+            return true
+        }
+        guard known.userID == identity.userID else { throw AuthError(.identityTaken) }
+        return false
+    }
+
     /// Links what belongs to nobody yet to a user.
     ///
     /// Throws `identity_taken` when it is somebody's, `provider_already_linked` when the user has another of the provider.

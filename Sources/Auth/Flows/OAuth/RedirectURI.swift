@@ -66,8 +66,8 @@ struct RedirectRules: Sendable {
     private static func allows(_ pattern: String, _ uri: String) -> Bool {
         guard pattern.hasSuffix("*") else { return pattern == uri }
         let prefix = pattern.dropLast()
-        let rest = uri.dropFirst(prefix.count)
-        return uri.hasPrefix(prefix) && !rest.contains("..") && !rest.contains("%2e") && !rest.contains("%2E")
-            && !rest.contains("\\")
+        // A path that leads up again, however often somebody decodes it.
+        let path = uri.dropFirst(prefix.count).prefix { $0 != "?" }.lowercased()
+        return uri.hasPrefix(prefix) && !["..", "\\", "%2e", "%25"].contains(where: path.contains)
     }
 }

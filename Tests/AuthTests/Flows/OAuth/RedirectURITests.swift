@@ -44,7 +44,8 @@ import Testing
         ("https://sub.example.com/auth", false), ("https://sub.example.com/authentic", false),
         ("https://sub.example.com/auth/../admin", false), ("https://sub.example.com/auth/%2e%2e/admin", false),
         ("https://sub.example.com/auth/%2E./admin", false), ("https://evil.example/cb", false),
-        ("https://a.example.com/cb", false),
+        ("https://a.example.com/cb", false), ("https://sub.example.com/auth/%252e%252e/admin", false),
+        ("https://sub.example.com/auth/a?back=%252e..%2e", true),
     ]
 
     @Test(arguments: listed)
