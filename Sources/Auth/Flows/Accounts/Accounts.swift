@@ -90,19 +90,14 @@ struct Accounts: Sendable {
         let hashed: PasswordHash? =
             if let password { try await services.hasher.hash(password) } else { nil }
         let now = services.clock.now()
-        let user = User(
-            id: UserID(at: now, random: services.random),
-            collectionID: collection.id,
+        let user = try User(
+            UserID(at: now, random: services.random),
+            input,
             kind: new.kind,
             status: new.status,
-            email: input.email?.text,
-            username: input.username.flatMap { $0?.text },
             isEmailVerified: new.isEmailVerified,
-            isAnonymous: false,
-            data: try input.applied(to: [:]),
-            createdAt: now,
-            updatedAt: now,
-            lastLoginAt: nil
+            in: collection,
+            at: now
         )
         let secretID = Identifier<PasswordHash>(at: now, random: services.random)
         try await services.write(as: actor(user.id)) { [services] tx in

@@ -124,3 +124,30 @@ struct RecordInput: Sendable {
         return field.problem(with: value)
     }
 }
+
+extension User {
+    /// A new one, with what was sent.
+    init(
+        _ id: UserID,
+        _ input: RecordInput,
+        kind: Kind = .human,
+        status: Status = .active,
+        isEmailVerified: Bool,
+        in collection: Collection,
+        at now: Timestamp
+    ) throws {
+        self.init(
+            id: id,
+            collectionID: collection.id,
+            kind: kind,
+            status: status,
+            email: input.email?.text,
+            username: input.username.flatMap { $0?.text },
+            isEmailVerified: isEmailVerified,
+            isAnonymous: false,
+            data: try input.applied(to: [:]),
+            createdAt: now,
+            updatedAt: now
+        )
+    }
+}

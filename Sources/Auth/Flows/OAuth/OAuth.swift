@@ -189,57 +189,57 @@ struct OAuth: Sendable {
         }
     }
 
+    /// What somebody shows to sign in.
+    enum Showing: Sendable {
+        case code(Return)
+        /// From the provider itself, as mobile applications get it; each is good once.
+        case idToken(Secret<String>, nonce: String, of: String)
+
+        var provider: String {
+            switch self {
+            case .code(let back): back.provider
+            case .idToken(_, nonce: _, of: let provider): provider
+            }
+        }
+    }
+
     /// Signs in who has come back from a provider.
     ///
-    /// Throws like ``profile(of:by:in:)`` and ``OAuthSignIn/begin(by:at:in:from:as:record:guest:)``.
+    /// `record` and `guest` are for a new account (``OAuthSignIn/Arrival``). Throws like ``OAuthSignIn/begin(_:)``,
+    /// ``profile(of:by:in:)``, and ``OAuthExchange/profile(byIDToken:nonce:of:)``.
     func exchange(
-        _ back: Return,
+        _ showing: Showing,
         in collection: Collection,
         from client: Client,
         as wish: TokenWish,
         record: OrderedDictionary<String, JSON>,
         guest: Principal?
     ) async throws -> OAuthOutcome {
-        try await auditing(back.provider, from: client) {
-            let (profile, provider) = try await profile(of: back, in: collection)
+        try await auditing(showing.provider, from: client) {
+            let (profile, provider) = try await profile(shown: showing, in: collection)
             return try await signIns.begin(
-                by: profile,
-                at: provider,
-                in: collection,
-                from: client,
-                as: wish,
-                record: record,
-                guest: guest
+                OAuthSignIn.Arrival(
+                    profile: profile,
+                    provider: provider,
+                    collection: collection,
+                    client: client,
+                    wish: wish,
+                    record: record,
+                    guest: guest
+                )
             )
         }
     }
 
-    /// Signs in who has an ID token from the provider itself, as mobile applications do; each is good once.
-    ///
-    /// Throws `provider_disabled`, `validation_failed`, and like ``OAuthExchange/profile(byIDToken:nonce:of:)``.
-    func exchange(
-        idToken: Secret<String>,
-        nonce: String,
-        of name: String,
-        in collection: Collection,
-        from client: Client,
-        as wish: TokenWish,
-        record: OrderedDictionary<String, JSON>,
-        guest: Principal?
-    ) async throws -> OAuthOutcome {
-        try await auditing(name, from: client) {
-            let provider = try OAuthClient.named(name, try await services.settings())
-            let profile = try await exchanges.profile(byIDToken: idToken.reveal(), nonce: nonce, of: provider)
-            try await spend(idToken)
-            return try await signIns.begin(
-                by: profile,
-                at: provider,
-                in: collection,
-                from: client,
-                as: wish,
-                record: record,
-                guest: guest
-            )
+    private func profile(shown showing: Showing, in collection: Collection) async throws -> (OAuthProfile, OAuthClient)
+    {
+        switch showing {
+        case .code(let back): return try await profile(of: back, in: collection)
+        case .idToken(let token, let nonce, let name):
+            let client = try OAuthClient.named(name, try await services.settings())
+            let profile = try await exchanges.profile(byIDToken: token.reveal(), nonce: nonce, of: client)
+            try await spend(token)
+            return (profile, client)
         }
     }
 

@@ -113,19 +113,20 @@ struct OAuthRoutes: Sendable {
         var fields = call.fields
         let wish = fields.tokenWish()
         let record = fields.object("record")
-        let guest = try call.guest()
-        guard fields.has("id_token") else {
-            let back = try Self.back(&fields)
-            let outcome = try await oauth.exchange(
-                back,
-                in: call.collection(),
-                from: call.client,
-                as: wish,
-                record: record,
-                guest: guest
-            )
-            return .data(outcome.json)
-        }
+        let showing = try fields.has("id_token") ? Self.idToken(&fields) : .code(Self.back(&fields))
+        let outcome = try await oauth.exchange(
+            showing,
+            in: call.collection(),
+            from: call.client,
+            as: wish,
+            record: record,
+            guest: call.guest()
+        )
+        return .data(outcome.json)
+    }
+
+    /// Throws `validation_failed` for anything that is wrong with the fields.
+    private static func idToken(_ fields: inout Fields) throws -> OAuth.Showing {
         for key in ["code", "redirectUri", "state", "code_verifier"] where fields.has(key) {
             fields.refuse(key, "can't go with an id_token")
         }
@@ -133,17 +134,7 @@ struct OAuthRoutes: Sendable {
         let token = Secret(fields.text("id_token", bytesMax: IDToken.bytesMax))
         let nonce = fields.text("nonce")
         try fields.check()
-        let outcome = try await oauth.exchange(
-            idToken: token,
-            nonce: nonce,
-            of: provider,
-            in: call.collection(),
-            from: call.client,
-            as: wish,
-            record: record,
-            guest: guest
-        )
-        return .data(outcome.json)
+        return .idToken(token, nonce: nonce, of: provider)
     }
 
     /// Throws `validation_failed` for anything that is wrong with the fields.
