@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import shutil
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -84,6 +87,25 @@ def test_a_name_that_leads_inside_is_not_asked(app: App) -> None:
         asked = app.idp.count()
         other.authorize().refused(502, code="provider_failed")
         assert app.idp.count() == asked
+
+
+def test_a_name_that_nobody_answers_for_keeps_nobody_else_waiting(
+    launch: Callable[..., Server], tmp_path: Path
+) -> None:
+    """The look-up goes on for five minutes; whatever waited for it would run into the suite's limits."""
+    library = tmp_path / "slow_names.so"
+    compiler = shutil.which("cc") or "clang"
+    source = Path(__file__).with_name("slow_names.c")
+    subprocess.run([compiler, "-shared", "-fPIC", "-o", library, source, "-ldl"], check=True)
+    server = launch(LD_PRELOAD=str(library)).admin_setup()
+    with signing_in(server) as app, ThreadPoolExecutor() as pool:
+        with another(app, issuer="https://a.slow.test") as slow:
+            waiting = [pool.submit(slow.authorize) for _ in range(4)]
+            app.signed_in(person())
+            for reply in waiting:
+                reply.result().refused(502, code="provider_failed")
+            app.signed_in(person())
+        server.restart()
 
 
 # Discovery

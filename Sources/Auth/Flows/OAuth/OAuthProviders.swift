@@ -115,11 +115,14 @@ extension OAuthProvider {
         scopes: ["identify", "email"],
         profile: { answers in
             let user = answers.userinfo
+            let avatar = [user?["id"]?.text, user?["avatar"]?.text].compactMap(\.self)
             return OAuthProfile(
                 subject: user?["id"],
                 email: user?["email"]?.text,
                 isEmailVerified: user?["verified"] == true,
-                name: user?["global_name"]?.text ?? user?["username"]?.text
+                name: user?["global_name"]?.text ?? user?["username"]?.text,
+                picture: avatar.count == 2
+                    ? "https://cdn.discordapp.com/avatars/\(avatar[0])/\(avatar[1]).png" : nil
             )
         }
     )
