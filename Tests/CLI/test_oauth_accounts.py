@@ -8,12 +8,13 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 from conftest import PASSWORD, Server, fresh_email
 from identity_provider import person
 from oauth_app import (
-    SECRETS, App, account, audited, knows_password, mailed, mails, signing_in, written,
+    CALLBACK, SECRETS, App, account, audited, knows_password, mailed, mails, signing_in, written,
 )  # fmt: skip
 from smtp import change_settings
 from test_mfa import Person, code
@@ -163,7 +164,10 @@ def test_a_guest_becomes_an_account_by_a_provider(app: App) -> None:
     with app.settings({"auth.anonymous.enabled": "1"}):
         guest = app.server.call("POST", "/api/auth/users/anonymous").data
     user = person()
-    login = app.exchange(app.back(user), guest["token"]).data
+    going = app.call("GET", f"authorize?{urlencode({'provider': 'oidc', 'redirectUri': CALLBACK})}", token=guest["token"])
+    came = app.idp.visit(going.data["authorize_url"], user)
+    back = {"provider": "oidc", "code": came.code, "redirectUri": CALLBACK, "state": came.state}
+    login = app.exchange(back, guest["token"]).data
     assert (login["record"]["id"], login["record"]["email"]) == (guest["record"]["id"], user["email"])
     assert login["record"]["anonymous"] is False and claims(login["token"])["amr"] == ["fed"]
     assert app.server.sees(login["token"]) and not app.server.sees(guest["token"])

@@ -84,11 +84,11 @@ extension TestServer {
     }
 
     /// A state that `authorize`, or with a token `connect`, has handed out.
-    func state(at provider: String = "google", token: String? = nil) async throws -> String {
+    func state(at provider: String = "google", token: String? = nil, guest: String? = nil) async throws -> String {
         let step = token == nil ? "authorize" : "connect"
         let state = Hex.encode(Random.system.bytes(16))
         let query = "provider=\(provider)&state=\(state)&redirectUri=https%3A%2F%2Fapp.example.com%2Fcallback"
-        _ = try await get("/api/auth/users/oauth2/\(step)?\(query)", token: token).data()
+        _ = try await get("/api/auth/users/oauth2/\(step)?\(query)", token: token ?? guest).data()
         return state
     }
 }

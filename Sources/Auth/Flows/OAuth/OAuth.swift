@@ -41,7 +41,7 @@ struct OAuth: Sendable {
         let state: String
     }
 
-    /// Where to send the browser; `user` is who links a provider to their account.
+    /// Where to send the browser; `user` is who links a provider to their account, or a guest.
     ///
     /// Throws `provider_disabled`, `validation_failed`, `provider_failed`.
     func authorize(_ wish: Wish, in collection: Collection, for user: UserID? = nil) async throws -> Authorization {
@@ -146,12 +146,12 @@ struct OAuth: Sendable {
         var verifier: Secret<String>?
     }
 
-    /// Who has come back.
+    /// Who has come back, and who had begun that, as far as the state tells.
     ///
     /// A state that was sent is spent, whatever comes of it. Throws `provider_disabled`, `validation_failed`,
     /// `invalid_oauth_state`, and like ``OAuthExchange/profile(by:of:)``.
-    func profile(of back: Return, by user: UserID? = nil, in collection: Collection) async throws -> (
-        OAuthProfile, OAuthClient
+    func profile(of back: Return, to purpose: OAuthState.Purpose, in collection: Collection) async throws -> (
+        OAuthProfile, OAuthClient, begunBy: UserID?
     ) {
         let client = try OAuthClient.named(back.provider, try await services.settings())
         if let problem = client.redirects.problem(with: back.redirectURI) {
@@ -163,7 +163,7 @@ struct OAuth: Sendable {
                 text,
                 of: back.provider,
                 redirectURI: back.redirectURI,
-                by: user,
+                to: purpose,
                 in: collection
             )
         }
@@ -173,7 +173,7 @@ struct OAuth: Sendable {
             verifier: try Self.verifier(back, kept, client.provider),
             nonce: kept?.nonce
         )
-        return (try await exchanges.profile(by: code, of: client), client)
+        return (try await exchanges.profile(by: code, of: client), client, kept?.user)
     }
 
     private static func verifier(_ back: Return, _ kept: OAuthState?, _ provider: OAuthProvider) throws
@@ -206,7 +206,7 @@ struct OAuth: Sendable {
     /// Signs in who has come back from a provider.
     ///
     /// `record` and `guest` are for a new account (``OAuthSignIn/Arrival``). Throws like ``OAuthSignIn/begin(_:)``,
-    /// ``profile(of:by:in:)``, and ``OAuthExchange/profile(byIDToken:nonce:of:)``.
+    /// ``profile(of:to:in:)``, and ``OAuthExchange/profile(byIDToken:nonce:of:)``.
     func exchange(
         _ showing: Showing,
         in collection: Collection,
@@ -216,7 +216,7 @@ struct OAuth: Sendable {
         guest: Principal?
     ) async throws -> OAuthOutcome {
         try await auditing(showing.provider, from: client) {
-            let (profile, provider) = try await profile(shown: showing, in: collection)
+            let (profile, provider, guest) = try await profile(shown: showing, by: guest, in: collection)
             return try await signIns.begin(
                 OAuthSignIn.Arrival(
                     profile: profile,
@@ -231,15 +231,21 @@ struct OAuth: Sendable {
         }
     }
 
-    private func profile(shown showing: Showing, in collection: Collection) async throws -> (OAuthProfile, OAuthClient)
-    {
+    /// The guest only if they have begun it: else a code that somebody has led to their browser would give their account away
+    /// (RFC 9700 §4.7).
+    private func profile(shown showing: Showing, by guest: Principal?, in collection: Collection) async throws -> (
+        OAuthProfile, OAuthClient, Principal?
+    ) {
         switch showing {
-        case .code(let back): return try await profile(of: back, in: collection)
+        case .code(let back):
+            let purpose = OAuthState.Purpose.signIn(guest: guest?.user.id)
+            let (profile, client, begunBy) = try await profile(of: back, to: purpose, in: collection)
+            return (profile, client, begunBy == nil ? nil : guest)
         case .idToken(let token, let nonce, let name):
             let client = try OAuthClient.named(name, try await services.settings())
             let profile = try await exchanges.profile(byIDToken: token.reveal(), nonce: nonce, of: client)
             try await spend(token)
-            return (profile, client)
+            return (profile, client, guest)
         }
     }
 

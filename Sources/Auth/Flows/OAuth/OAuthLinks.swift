@@ -17,7 +17,7 @@ struct OAuthLinks: Sendable {
 
     /// Links the provider's account that the caller has signed in to; the owner is told.
     ///
-    /// Throws like ``OAuth/profile(of:by:in:)`` and ``Reauthentication/check(_:factor:from:)``, `identity_taken`,
+    /// Throws like ``OAuth/profile(of:to:in:)`` and ``Reauthentication/check(_:factor:from:)``, `identity_taken`,
     /// `provider_already_linked`.
     func connect(
         _ back: OAuth.Return,
@@ -27,7 +27,7 @@ struct OAuthLinks: Sendable {
     ) async throws {
         try await reauthentication.check(principal, factor: factor, from: client)
         let (user, collection) = (principal.user, principal.collection)
-        let (profile, provider) = try await oauth.profile(of: back, by: user.id, in: collection)
+        let (profile, provider, _) = try await oauth.profile(of: back, to: .connect(user.id), in: collection)
         let now = services.clock.now()
         let link = PendingLink(profile, provider, how: .connect)
         let identity = link.identity(of: user.id, in: collection, at: now, random: services.random)

@@ -37,13 +37,14 @@ struct OAuthRoutes: Sendable {
             Route(
                 .get,
                 Self.path + "/authorize",
-                .open,
+                .openToAll,
                 "Where to send the browser to sign in by a provider",
                 limit: .auth,
                 query: Self.wish,
                 gives: Self.authorization
             ) { call in
-                .data(try await oauth.authorize(Self.wish(call), in: call.collection()).json)
+                let guest = try call.guest()?.user.id
+                return .data(try await oauth.authorize(Self.wish(call), in: call.collection(), for: guest).json)
             },
             Route(
                 .get,

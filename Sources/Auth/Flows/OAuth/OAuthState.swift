@@ -12,8 +12,21 @@ struct OAuthState: Sendable {
     let pkce: PKCE
     /// Of an ID token; nil for a provider without them.
     let nonce: String?
-    /// Who links another provider to their account; nil for somebody who signs in.
+    /// Who began it signed in: to link another provider to their account, or as a guest.
     var user: UserID?
+
+    /// What somebody comes back for.
+    enum Purpose: Sendable {
+        case signIn(guest: UserID?)
+        case connect(UserID)
+
+        fileprivate func fits(_ state: OAuthState) -> Bool {
+            switch self {
+            case .signIn(let guest): state.user == nil || state.user == guest
+            case .connect(let user): state.user == user
+            }
+        }
+    }
 
     /// Who keeps the verifier of PKCE (RFC 7636).
     enum PKCE: Sendable, Equatable {
@@ -89,18 +102,22 @@ struct OAuthStates: Sendable {
 
     /// The state, once.
     ///
-    /// Throws `invalid_oauth_state` for one that is unknown, spent or expired, and for another provider, address or purpose than
-    /// it was kept for; it is spent then too.
-    func redeem(_ text: String, of provider: String, redirectURI: String, by user: UserID?, in collection: Collection)
-        async throws -> OAuthState
-    {
+    /// Throws `invalid_oauth_state` for one that is unknown, spent or expired, and for another provider, address, purpose or person
+    /// than it was kept for; it is spent then too.
+    func redeem(
+        _ text: String,
+        of provider: String,
+        redirectURI: String,
+        to purpose: OAuthState.Purpose,
+        in collection: Collection
+    ) async throws -> OAuthState {
         let token = OneTimeToken(chosen: text, for: .oauthState, in: collection.id)
         let now = services.clock.now()
         let grant = try await services.db.write { tx in
             try tx.redeemOneTimeToken(token, for: [.oauthState], at: now)
         }
         guard let state = grant.flatMap({ open($0, token) }), state.provider == provider,
-            state.redirectURI == redirectURI, state.user == user
+            state.redirectURI == redirectURI, purpose.fits(state)
         else { throw AuthError(.invalidOAuthState) }
         return state
     }

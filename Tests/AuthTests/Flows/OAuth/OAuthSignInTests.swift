@@ -18,6 +18,12 @@ import Testing
         try await server.post("/api/auth/users/anonymous").data()["token"]?.text ?? ""
     }
 
+    /// Goes there and comes back as a guest.
+    private func signIn(_ profile: Profile, as guest: String, on server: TestServer) async throws -> Reply {
+        let state = try await server.state(guest: guest)
+        return try await server.exchange(profile, state: state, token: guest)
+    }
+
     // MARK: Guests
 
     @Test(arguments: Engine.available)
@@ -28,7 +34,7 @@ import Testing
         let guest = try await guest(on: server)
         let before = try await server.get("/api/auth/me", token: guest).data()
         let ada = Profile(subject: "1", email: "ada@example.org", isVerified: true)
-        let reply = try await server.exchange(ada, token: guest)
+        let reply = try await signIn(ada, as: guest, on: server)
         let record = try #require(try reply.data()["record"])
         #expect(record["id"] == before["id"] && record["email"] == "ada@example.org")
         #expect(record["email_verified"] == true && record["anonymous"] == false)
@@ -38,7 +44,7 @@ import Testing
         #expect(try await server.users() == 1)
         #expect(try await server.audit().suffix(3) == ["guest.promoted", "identity.linked", "sign_in.succeeded"])
         // The guest's token stands for nobody now: the provider's account is known.
-        #expect(try id(try await server.exchange(ada, token: guest)) == id(reply))
+        #expect(try id(try await signIn(ada, as: guest, on: server)) == id(reply))
     }
 
     @Test(arguments: Engine.available)
@@ -48,28 +54,29 @@ import Testing
         let account = try id(try await server.exchange(ada))
         for profile in [ada, Profile(subject: "1", email: "other@example.org", isVerified: true)] {
             let guest = try await guest(on: server)
-            #expect(try id(try await server.exchange(profile, token: guest)) == account)
+            #expect(try id(try await signIn(profile, as: guest, on: server)) == account)
             #expect(try await server.get("/api/auth/me", token: guest).data()["anonymous"] == true)
         }
         let unverified = Profile(subject: "2", email: "ada@example.org")
         let guest = try await guest(on: server)
-        #expect(try await server.exchange(unverified, token: guest).code == "email_taken")
+        #expect(try await signIn(unverified, as: guest, on: server).code == "email_taken")
         #expect(try await server.get("/api/auth/me", token: guest).data()["anonymous"] == true)
     }
 
     @Test(arguments: Engine.available)
-    func `of two sign-ins at once a guest becomes one account`(_ engine: Engine) async throws {
+    func `of sign-ins at once one makes a guest an account, and no other one is made`(_ engine: Engine) async throws {
         let server = try await TestServer.withProvider(engine, Self.settings)
         let guest = try await guest(on: server)
-        let ids = try await withThrowingTaskGroup(of: String.self) { group in
-            for _ in 0..<8 {
-                group.addTask {
-                    let ada = Profile(subject: "1", email: "ada@example.org", isVerified: true)
-                    return try id(try await server.exchange(ada, token: guest))
-                }
-            }
-            return try await group.reduce(into: Set<String>()) { $0.insert($1) }
+        var states: [String] = []
+        for _ in 0..<8 { states.append(try await server.state(guest: guest)) }
+        let ada = Profile(subject: "1", email: "ada@example.org", isVerified: true)
+        let replies = try await withThrowingTaskGroup(of: Reply.self) { group in
+            for state in states { group.addTask { try await server.exchange(ada, state: state, token: guest) } }
+            return try await group.reduce(into: [Reply]()) { $0.append($1) }
         }
+        // Who comes with the guest's token when it has ended starts again.
+        for reply in replies where reply.status != 200 { #expect(reply.code == "invalid_oauth_state") }
+        let ids = Set(try replies.filter { $0.status == 200 }.map(id))
         #expect(ids.count == 1)
         #expect(try await server.users() == 1)
         #expect(try await server.audit().count { $0 == "guest.promoted" } == 1)
@@ -86,6 +93,23 @@ import Testing
             #expect(try reply.data()["record"]?["id"] != me)
         }
         #expect(try await server.users() == 2)
+    }
+
+    /// Else whoever leads a guest's browser to a code of their own would get the guest's account.
+    @Test(arguments: Engine.available)
+    func `only a guest who has begun a sign-in becomes an account by it`(_ engine: Engine) async throws {
+        let server = try await TestServer.withProvider(engine, Self.settings)
+        let (mine, other) = (try await guest(on: server), try await guest(on: server))
+        let me = try await server.get("/api/auth/me", token: mine).data()["id"]?.text
+        let eve = Profile(subject: "9", email: "eve@example.org", isVerified: true)
+        for token in [other, nil, try await server.signedUp("ada@example.org")] {
+            let state = try await server.state(guest: mine)
+            #expect(try await server.exchange(eve, state: state, token: token).code == "invalid_oauth_state")
+        }
+        for state in [nil, try await server.state()] {
+            #expect(try id(try await server.exchange(eve, state: state, token: mine)) != me)
+        }
+        #expect(try await server.get("/api/auth/me", token: mine).data()["anonymous"] == true)
     }
 
     // MARK: A second factor
