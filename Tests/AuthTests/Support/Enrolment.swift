@@ -2,8 +2,9 @@ import Testing
 
 @testable import Auth
 
-/// Somebody's second factor.
+/// Somebody with a second factor.
 struct Enrolment: Sendable {
+    let token: String
     let totp: TOTP
     /// The recovery codes.
     let codes: [String]
@@ -17,7 +18,16 @@ extension TestServer {
         let confirmed = try await post("/api/auth/\(collection)/totp/confirm", code(of: totp), token: token).data()
         guard case .array(let codes)? = confirmed["codes"] else { throw Reply.Unexpected(description: "no codes") }
         clock.advance(seconds: Int(TOTP.stepSeconds))
-        return Enrolment(totp: totp, codes: codes.compactMap(\.text))
+        return Enrolment(token: token, totp: totp, codes: codes.compactMap(\.text))
+    }
+
+    /// Ada, who has just signed up.
+    func enrolled() async throws -> Enrolment { try await enrol(try await signedUp("ada@example.org")) }
+
+    /// What her password gives.
+    func ticket() async throws -> JSON {
+        let credentials: JSON = ["email": "ada@example.org", "password": .string(TestServer.password)]
+        return try await post("/api/auth/users/login", credentials).data()["mfa_token"] ?? .null
     }
 
     /// As a body: the code of now, or of so many steps later.

@@ -10,34 +10,16 @@ import Testing
     private static let confirm = "/api/auth/users/totp/confirm"
     private static let disable = "/api/auth/users/totp/disable"
     private static let regenerate = "/api/auth/users/totp/recovery/regenerate"
-    private static let status = "/api/auth/users/totp/recovery/status"
     private static let login = "/api/auth/users/login"
     private static let finish = "/api/auth/users/login/mfa"
     private static let credentials: JSON = ["email": "ada@example.org", "password": .string(TestServer.password)]
-
-    /// Somebody with a second factor.
-    private struct Enrolled {
-        let totp: TOTP
-        let token: String
-        let codes: [String]
-    }
-
-    private func enrolled(on server: TestServer) async throws -> Enrolled {
-        let token = try await server.signedUp("ada@example.org")
-        let enrolment = try await server.enrol(token)
-        return Enrolled(totp: enrolment.totp, token: token, codes: enrolment.codes)
-    }
-
-    private func ticket(_ server: TestServer) async throws -> JSON {
-        try await server.post(Self.login, Self.credentials).data()["mfa_token"] ?? .null
-    }
 
     private func with(_ ticket: JSON, _ factor: JSON) -> JSON { factor.with("mfa_token", ticket) }
 
     @Test(arguments: Engine.available)
     func `after enrolment a password gives a ticket, and a code with it the session`(_ engine: Engine) async throws {
         let server = try await TestServer(engine)
-        let ada = try await enrolled(on: server)
+        let ada = try await server.enrolled()
         #expect(ada.codes.count == 10 && Set(ada.codes).count == 10)
         let first = try await server.post(Self.login, Self.credentials).data()
         #expect(first["mfa_required"] == true)
@@ -82,25 +64,25 @@ import Testing
     @Test(arguments: Engine.available)
     func `an accepted step is never accepted again, nor an earlier one`(_ engine: Engine) async throws {
         let server = try await TestServer(engine)
-        let ada = try await enrolled(on: server)
+        let ada = try await server.enrolled()
         server.clock.advance(seconds: 90)
         let early = server.code(of: ada.totp, steps: -1)
         let next = server.code(of: ada.totp, steps: 1)
-        _ = try await server.post(Self.finish, with(try await ticket(server), next)).data()
+        _ = try await server.post(Self.finish, with(try await server.ticket(), next)).data()
         for spent in [next, server.code(of: ada.totp), early] {
-            let reply = try await server.post(Self.finish, with(try await ticket(server), spent))
+            let reply = try await server.post(Self.finish, with(try await server.ticket(), spent))
             #expect((reply.status, reply.code) == (401, "invalid_credentials"))
         }
         server.clock.advance(seconds: 60)
-        _ = try await server.post(Self.finish, with(try await ticket(server), server.code(of: ada.totp))).data()
+        _ = try await server.post(Self.finish, with(try await server.ticket(), server.code(of: ada.totp))).data()
     }
 
     @Test(arguments: Engine.available)
     func `five wrong codes burn a ticket, and ten lock the account`(_ engine: Engine) async throws {
         let server = try await TestServer(engine)
-        let ada = try await enrolled(on: server)
+        let ada = try await server.enrolled()
         for _ in 0..<2 {
-            let ticket = try await ticket(server)
+            let ticket = try await server.ticket()
             for wrong: JSON in [
                 ["code": "000000"], ["recovery_code": "aaaaaaaa"], ["code": "x"], ["code": "000001"],
                 ["recovery_code": "?"],
@@ -112,19 +94,19 @@ import Testing
         }
         #expect(try await server.post(Self.login, Self.credentials).status == 429)
         server.clock.advance(seconds: 901)
-        _ = try await server.post(Self.finish, with(try await ticket(server), server.code(of: ada.totp))).data()
+        _ = try await server.post(Self.finish, with(try await server.ticket(), server.code(of: ada.totp))).data()
     }
 
     @Test(arguments: Engine.available)
     func `a ticket lives five minutes, and dies with the password`(_ engine: Engine) async throws {
         let server = try await TestServer(engine)
-        let ada = try await enrolled(on: server)
-        let (early, late) = (try await ticket(server), try await ticket(server))
+        let ada = try await server.enrolled()
+        let (early, late) = (try await server.ticket(), try await server.ticket())
         server.clock.advance(seconds: 299)
         _ = try await server.post(Self.finish, with(early, server.code(of: ada.totp))).data()
         server.clock.advance(seconds: 30)
         #expect(try await server.post(Self.finish, with(late, server.code(of: ada.totp))).status == 400)
-        let fresh = try await ticket(server)
+        let fresh = try await server.ticket()
         let change: JSON = ["current_password": .string(TestServer.password), "password": "a brand new one"]
         _ = try await server.post("/api/auth/users/change-password", change, token: ada.token).data()
         #expect(try await server.post(Self.finish, with(fresh, server.code(of: ada.totp))).status == 400)
@@ -133,8 +115,8 @@ import Testing
     @Test(arguments: Engine.available)
     func `what is sent must be a ticket and one factor`(_ engine: Engine) async throws {
         let server = try await TestServer(engine)
-        let ada = try await enrolled(on: server)
-        let ticket = try await ticket(server)
+        let ada = try await server.enrolled()
+        let ticket = try await server.ticket()
         for body: JSON in [
             [:], ["mfa_token": ticket], ["code": "123456"],
             ["mfa_token": ticket, "code": "123456", "recovery_code": .string(ada.codes[0])],
@@ -144,29 +126,13 @@ import Testing
         #expect(try await server.post(Self.finish, foreign).status == 400)
     }
 
-    @Test(arguments: Engine.available)
-    func `a recovery code stands for a lost authenticator, once`(_ engine: Engine) async throws {
-        let server = try await TestServer(engine)
-        let ada = try await enrolled(on: server)
-        let spelled: JSON = ["recovery_code": .string(ada.codes[3].uppercased())]
-        let signIn = try await server.post(Self.finish, with(try await ticket(server), spelled)).data()
-        let token = signIn["token"]?.text
-        #expect(try await server.get("/api/auth/me", token: token).data()["amr"] == ["pwd", "recovery", "mfa"])
-        #expect(try await server.get(Self.status, token: token).data() == ["total": 10, "remaining": 9])
-        #expect(try await server.post(Self.finish, with(try await ticket(server), spelled)).status == 401)
-        let stored = try await server.services.db.read { tx in
-            try tx.all("SELECT hash FROM secrets WHERE type = 'backup'").map { try $0.get("hash", as: String.self) }
-        }
-        #expect(stored.count == 10 && stored.allSatisfy { $0.hasPrefix("$argon2id$") })
-    }
-
     @Test(arguments: Engine.available, ["code", "recovery_code"])
     func `of 16 uses of one code at once one wins`(_ engine: Engine, _ kind: String) async throws {
         let server = try await TestServer(engine, settings: ["auth.lockout.max_attempts": "0"])
-        let ada = try await enrolled(on: server)
+        let ada = try await server.enrolled()
         let factor: JSON = kind == "code" ? server.code(of: ada.totp) : ["recovery_code": .string(ada.codes[0])]
         var bodies: [JSON] = []
-        for _ in 0..<16 { bodies.append(with(try await ticket(server), factor)) }
+        for _ in 0..<16 { bodies.append(with(try await server.ticket(), factor)) }
         let statuses = try await withThrowingTaskGroup(of: Int.self) { group in
             for body in bodies { group.addTask { try await server.post(Self.finish, body).status } }
             return try await group.reduce(into: [Int: Int]()) { $0[$1, default: 0] += 1 }
@@ -175,30 +141,11 @@ import Testing
     }
 
     @Test(arguments: Engine.available)
-    func `new codes take the place of the old, by a code or a session that has just shown one`(_ engine: Engine)
-        async throws
-    {
-        let server = try await TestServer(engine)
-        let ada = try await enrolled(on: server)
-        let byFresh = try await server.post(Self.regenerate, [:], token: ada.token).data()
-        guard case .array(let codes)? = byFresh["codes"] else { throw Reply.Unexpected(description: "no codes") }
-        let old: JSON = ["recovery_code": .string(ada.codes[0])]
-        #expect(try await server.post(Self.finish, with(try await ticket(server), old)).status == 401)
-        let new: JSON = ["recovery_code": codes[0]]
-        _ = try await server.post(Self.finish, with(try await ticket(server), new)).data()
-        server.clock.advance(seconds: 601)
-        #expect(try await server.post(Self.regenerate, [:], token: ada.token).status == 422)
-        #expect(try await server.post(Self.regenerate, ["code": "000000"], token: ada.token).status == 401)
-        _ = try await server.post(Self.regenerate, server.code(of: ada.totp), token: ada.token).data()
-        #expect(try await server.get(Self.status, token: ada.token).data() == ["total": 10, "remaining": 10])
-    }
-
-    @Test(arguments: Engine.available)
     func `it is turned off by a factor, also where the feature is off, and everything of it goes`(_ engine: Engine)
         async throws
     {
         let server = try await TestServer(engine)
-        let ada = try await enrolled(on: server)
+        let ada = try await server.enrolled()
         try await server.set(["auth.mfa.enabled": "0"])
         #expect(try await server.post(Self.setUp, token: ada.token).code == "feature_disabled")
         #expect(try await server.post(Self.login, Self.credentials).data()["mfa_required"] == true)
@@ -214,7 +161,7 @@ import Testing
     @Test(arguments: Engine.available)
     func `an admin removes it for somebody who lost everything`(_ engine: Engine) async throws {
         let server = try await TestServer(engine)
-        let ada = try await enrolled(on: server)
+        let ada = try await server.enrolled()
         let id = try await server.get("/api/auth/me", token: ada.token).data()["id"]?.text ?? ""
         let path = "/api/admin/users/users/\(id)/disable-mfa"
         #expect(try await server.post(path, token: ada.token).status == 403)
@@ -226,7 +173,7 @@ import Testing
     @Test(arguments: Engine.available)
     func `a mailed code is a first factor too`(_ engine: Engine) async throws {
         let server = try await TestServer(engine, settings: ["auth.otp.enabled": "1"])
-        let ada = try await enrolled(on: server)
+        let ada = try await server.enrolled()
         _ = try await server.post("/api/auth/users/otp/request", ["email": "ada@example.org"]).data()
         let mailed: JSON = ["token": .string(try await server.token(to: "ada@example.org", .otp))]
         let first = try await server.post("/api/auth/users/otp/auth", mailed).data()
@@ -234,53 +181,6 @@ import Testing
         let body = with(first["mfa_token"] ?? .null, server.code(of: ada.totp))
         let token = try await server.post(Self.finish, body).data()["token"]?.text
         #expect(try await server.get("/api/auth/me", token: token).data()["amr"] == ["otp", "mfa"])
-    }
-
-    @Test(arguments: Engine.available)
-    func `a recovery code works in place of the password, once, and its owner is told`(_ engine: Engine) async throws {
-        let server = try await TestServer(engine)
-        let ada = try await enrolled(on: server)
-        server.clock.advance(seconds: 1)
-        let body: JSON = ["email": "ada@example.org", "password": .string(ada.codes[0].uppercased())]
-        let signIn = try await server.post(Self.login, body).data()
-        #expect(try await server.get("/api/auth/me", token: signIn["token"]?.text).data()["amr"] == ["recovery"])
-        #expect(
-            try await server.mail(to: "ada@example.org", .notice)["subject"] == "A recovery code was used to sign in"
-        )
-        let again = try await server.post(Self.login, body)
-        #expect((again.status, again.code) == (401, "invalid_credentials"))
-        try await server.set(["auth.mfa.backup_login.enabled": "0"])
-        let off: JSON = ["email": "ada@example.org", "password": .string(ada.codes[1])]
-        #expect(try await server.post(Self.login, off).status == 401)
-        let nobody: JSON = ["email": "nobody@example.org", "password": .string(ada.codes[1])]
-        #expect(try await server.post(Self.login, nobody).status == 401)
-    }
-
-    @Test(arguments: Engine.available)
-    func `a recovery by mail removes the second factor when no code is left, and only then`(_ engine: Engine)
-        async throws
-    {
-        let server = try await TestServer(engine)
-        let ada = try await enrolled(on: server)
-        func recover(_ password: String) async throws {
-            server.clock.advance(seconds: 1)
-            _ = try await server.post("/api/users/ada@example.org/recover").data()
-            let token = try await server.token(to: "ada@example.org", .recover)
-            let body: JSON = ["token": .string(token), "password": .string(password)]
-            _ = try await server.post("/api/auth/users/confirm-password-reset", body).data()
-        }
-        func logIn(_ password: String) async throws -> JSON {
-            try await server.post(Self.login, ["email": "ada@example.org", "password": .string(password)]).data()
-        }
-        try await recover("a brand new one")
-        #expect(try await logIn("a brand new one")["mfa_required"] == true)
-        for code in ada.codes { _ = try await logIn(code) }
-        try await server.set(["auth.recovery.clears_mfa": "never"])
-        try await recover("a second new one")
-        #expect(try await logIn("a second new one")["mfa_required"] == true)
-        try await server.set(["auth.recovery.clears_mfa": nil])
-        try await recover("a third new one")
-        #expect(try await logIn("a third new one")["token"] != nil)
     }
 
     @Test(arguments: Engine.available)
@@ -314,7 +214,7 @@ import Testing
     @Test(arguments: Engine.available)
     func `a code may come with the password, and is spent even if that is wrong`(_ engine: Engine) async throws {
         let server = try await TestServer(engine)
-        let ada = try await enrolled(on: server)
+        let ada = try await server.enrolled()
         func logIn(_ password: String, _ factor: JSON, _ email: String = "ada@example.org") async throws -> Reply {
             guard case .object(let members) = factor else { throw Reply.Unexpected(description: "no factor") }
             let body: JSON = ["email": .string(email), "password": .string(password)]
@@ -347,7 +247,7 @@ import Testing
     @Test(arguments: Engine.available)
     func `a changed password makes the second factor no fresher`(_ engine: Engine) async throws {
         let server = try await TestServer(engine)
-        let ada = try await enrolled(on: server)
+        let ada = try await server.enrolled()
         server.clock.advance(seconds: 600)
         #expect(try await server.post(Self.regenerate, [:], token: ada.token).status == 422)
         let change: JSON = ["current_password": .string(TestServer.password), "password": "another good one"]
@@ -357,49 +257,9 @@ import Testing
     }
 
     @Test(arguments: Engine.available)
-    func `recovery codes are not removed by a session that is not fresh, and removed ones are not spent`(
-        _ engine: Engine
-    )
-        async throws
-    {
-        let server = try await TestServer(engine)
-        let ada = try await enrolled(on: server)
-        func codes() async throws -> [String] {
-            let list = try await server.get("/api/users/me/secrets", token: ada.token).data()
-            guard case .array(let secrets) = list else { return [] }
-            return secrets.filter { $0["type"] == "backup" }.compactMap { $0["id"]?.text }
-        }
-        let first = try await codes()[0]
-        server.clock.advance(seconds: 600)
-        let refused = try await server.send(.delete, "/api/users/me/secrets/\(first)", token: ada.token)
-        #expect((refused.status, refused.code) == (401, "reauthentication_required"))
-        _ = try await server.post("/api/auth/reauthenticate", server.code(of: ada.totp), token: ada.token).data()
-        for id in try await codes() {
-            _ = try await server.send(.delete, "/api/users/me/secrets/\(id)", token: ada.token).data()
-        }
-        _ = try await server.post("/api/users/ada@example.org/recover").data()
-        let token = try await server.token(to: "ada@example.org", .recover)
-        let body: JSON = ["token": .string(token), "password": .string(TestServer.password)]
-        _ = try await server.post("/api/auth/users/confirm-password-reset", body).data()
-        #expect(try await server.post(Self.login, Self.credentials).data()["mfa_required"] == true)
-    }
-
-    @Test(arguments: Engine.available)
-    func `new recovery codes, and each that is used, are told to the owner`(_ engine: Engine) async throws {
-        let server = try await TestServer(engine)
-        let ada = try await enrolled(on: server)
-        let before = try await server.mails().count
-        let new = try await server.post(Self.regenerate, [:], token: ada.token).data()
-        #expect(try await server.mails().count == before + 1)
-        guard case .array(let codes)? = new["codes"] else { throw Reply.Unexpected(description: "no codes") }
-        _ = try await server.post(Self.finish, with(try await ticket(server), ["recovery_code": codes[0]])).data()
-        #expect(try await server.mails().count == before + 2)
-    }
-
-    @Test(arguments: Engine.available)
     func `a login with a code tells nobody which accounts have a second factor`(_ engine: Engine) async throws {
         let server = try await TestServer(engine)
-        _ = try await enrolled(on: server)
+        _ = try await server.enrolled()
         try await server.signUp("eve@example.org")
         for factor: JSON in [["code": "123456"], ["recovery_code": "abcdefgh"]] {
             var answers: Set<String> = []
@@ -418,7 +278,7 @@ import Testing
     @Test(arguments: Engine.available)
     func `an API key neither disables a second factor nor makes recovery codes`(_ engine: Engine) async throws {
         let server = try await TestServer(engine)
-        let ada = try await enrolled(on: server)
+        let ada = try await server.enrolled()
         let made = try await server.post("/api/users/me/secrets", ["type": "apikey"], token: ada.token).data()
         for path in [Self.disable, Self.regenerate] {
             let refused = try await server.post(path, server.code(of: ada.totp), token: made["secret"]?.text)
@@ -458,7 +318,7 @@ import Testing
     @Test(arguments: Engine.available)
     func `who reads the mail gets no more guesses at codes`(_ engine: Engine) async throws {
         let server = try await TestServer(engine)
-        let ada = try await enrolled(on: server)
+        let ada = try await server.enrolled()
         for _ in 0..<10 { _ = try await server.post(Self.disable, ["code": "000000"], token: ada.token) }
         _ = try await server.post("/api/auth/users/request-password-reset", ["email": "ada@example.org"]).data()
         let token = try await server.token(to: "ada@example.org", .reset)
