@@ -28,16 +28,10 @@ struct OAuthLinks: Sendable {
         try await reauthentication.check(principal, factor: factor, from: client)
         let (user, collection) = (principal.user, principal.collection)
         let (profile, provider, _) = try await oauth.profile(of: back, to: .connect(user.id), in: collection)
-        let now = services.clock.now()
-        let link = PendingLink(profile, provider, how: .connect)
-        let identity = link.identity(of: user.id, in: collection, at: now, random: services.random)
-        let outbox = try await services.outboxIfOn()
         let actor = principal.actor(from: client)
-        try await services.write(as: actor) { [services] tx in
-            guard try tx.linkIfMissing(identity, how: link.how, by: actor, services) else { return }
-            let notice = Notice.signInMethodAdded(link.displayName)
-            try outbox?.notify(user, of: notice, in: collection, from: client, tx)
-        }
+        let link = PendingLink(profile, provider, how: .connect)
+        let links = try await services.linking(link, to: user.id, in: collection, from: client, by: actor)
+        try await services.write(as: actor) { tx in try links(tx, user) }
     }
 
     /// Oldest first.
@@ -103,57 +97,15 @@ struct OAuthLinks: Sendable {
     }
 }
 
-extension Sessions {
-    /// What links the proof's account at a provider to its subject, and tells them.
-    func linking(_ proof: Proof, in collection: Collection, from client: Client, by actor: Actor?) async throws
-        -> @Sendable (Transaction, User) throws -> Void
-    {
-        guard let link = proof.link else { return { _, _ in } }
-        let now = services.clock.now()
-        let identity = link.identity(of: proof.subject, in: collection, at: now, random: services.random)
-        let outbox = try await services.outboxIfOn()
-        return { [services] tx, user in
-            // Since the ticket for a second factor was given, it may have been linked.
-            let actor = actor ?? Actor(id: user.id, client: client)
-            let isNew = try tx.linkIfMissing(identity, how: link.how, by: actor, services)
-            // Of a claim they are told more.
-            guard isNew, link.how != .claim else { return }
-            let notice = Notice.signInMethodAdded(link.displayName)
-            try outbox?.notify(user, of: notice, in: collection, from: client, tx)
-        }
-    }
-}
-
-extension Transaction {
-    /// Links what may be the user's already; tells whether it wasn't.
-    ///
-    /// Throws like ``link(_:how:by:_:)``.
-    func linkIfMissing(_ identity: Identity, how: PendingLink.How, by actor: Actor, _ services: Services) throws -> Bool
-    {
-        let collection = identity.collectionID
-        guard let known = try self.identity(identity.provider, identity.realm, identity.subject, in: collection) else {
-            try link(identity, how: how, by: actor, services)
-            return true
-        }
-        guard known.userID == identity.userID else { throw AuthError(.identityTaken) }
-        return false
-    }
-
-    /// Links what belongs to nobody yet to a user.
-    ///
-    /// Throws `identity_taken` when it is somebody's, `provider_already_linked` when the user has another of the provider.
-    func link(_ identity: Identity, how: PendingLink.How, by actor: Actor, _ services: Services) throws {
-        do {
-            try insertIdentity(identity)
-        } catch DatabaseError.unique("identities_user_id_provider_realm") {
-            throw AuthError(.providerAlreadyLinked)
-        } catch DatabaseError.unique {
-            throw AuthError(.identityTaken)
-        }
-        let details: JSON = [
-            "provider": .string(identity.provider), "subject": .string(identity.subject),
-            "how": .string(how.rawValue),
-        ]
-        try audit(.identityLinked, by: actor, on: identity.userID, details: details, services)
+extension PendingLink {
+    init(_ profile: OAuthProfile, _ client: OAuthClient, how: How) {
+        self.init(
+            provider: client.provider.name,
+            displayName: client.provider.displayName,
+            realm: client.realm,
+            subject: profile.subject,
+            email: profile.email?.text,
+            how: how
+        )
     }
 }

@@ -47,8 +47,8 @@ struct Sessions: Sendable {
     /// `changes` are what belongs to the sign-in, such as a new password: they run first in its transaction, and only
     /// while nothing is locked. Who is signed in already is the `actor`, and `former` the session that the new one takes the place of:
     /// it ends no later than that one would have. Throws `invalid_credentials` for accounts that may not sign in, `locked_out` while
-    /// the account is locked, `session_ended` when the actor's has ended, `identity_taken` and `provider_already_linked` where the proof
-    /// has a link.
+    /// the account is locked, `session_ended` when the actor's has ended, `identity_taken` and `provider_already_linked` where the
+    /// proof has a link.
     func begin(
         _ proof: Proof,
         in collection: Collection,
@@ -64,7 +64,7 @@ struct Sessions: Sendable {
         let id = SessionID(at: now, random: services.random)
         let opaque = OpaqueToken(accessTo: id, random: services.random)
         let ticket = OneTimeToken(random: services.random)
-        let links = try await linking(proof, in: collection, from: client, by: actor)
+        let links = try await services.linking(proof.link, to: proof.subject, in: collection, from: client, by: actor)
         let (user, session) = try await services.db.write { tx -> (User?, Session?) in
             if let actor { try tx.checkActing(actor, at: now) }
             try lockout.check(in: tx, settings)

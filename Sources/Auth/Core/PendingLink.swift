@@ -14,15 +14,6 @@ struct PendingLink: Sendable {
         case claim
     }
 
-    init(_ profile: OAuthProfile, _ client: OAuthClient, how: How) {
-        provider = client.provider.name
-        displayName = client.provider.displayName
-        realm = client.realm
-        subject = profile.subject
-        email = profile.email?.text
-        self.how = how
-    }
-
     var json: JSON {
         [
             "provider": .string(provider), "display_name": .string(displayName), "realm": .string(realm),
@@ -30,21 +21,7 @@ struct PendingLink: Sendable {
         ]
     }
 
-    /// Nil for what ``json`` has not made.
-    init?(_ json: JSON?) {
-        guard let json, let provider = json["provider"]?.text, let displayName = json["display_name"]?.text,
-            let realm = json["realm"]?.text, let subject = json["subject"]?.text,
-            let how = json["how"]?.text.flatMap(How.init)
-        else { return nil }
-        self.provider = provider
-        self.displayName = displayName
-        self.realm = realm
-        self.subject = subject
-        email = json["email"]?.text
-        self.how = how
-    }
-
-    /// It as the user's, for ``Transaction/link(_:by:_:)``.
+    /// It as the user's, for ``Transaction/link(_:how:by:_:)``.
     func identity(of user: UserID, in collection: Collection, at now: Timestamp, random: Random) -> Identity {
         Identity(
             id: IdentityID(at: now, random: random),
@@ -56,6 +33,24 @@ struct PendingLink: Sendable {
             email: email,
             createdAt: now,
             lastUsedAt: now
+        )
+    }
+}
+
+extension PendingLink {
+    /// Nil for what ``json`` has not made.
+    init?(_ json: JSON?) {
+        guard let json, let provider = json["provider"]?.text, let displayName = json["display_name"]?.text,
+            let realm = json["realm"]?.text, let subject = json["subject"]?.text,
+            let how = json["how"]?.text.flatMap(How.init)
+        else { return nil }
+        self.init(
+            provider: provider,
+            displayName: displayName,
+            realm: realm,
+            subject: subject,
+            email: json["email"]?.text,
+            how: how
         )
     }
 }

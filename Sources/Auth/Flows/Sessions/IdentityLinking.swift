@@ -1,0 +1,60 @@
+import Storage
+
+extension Services {
+    /// What links an account at a provider to a user, unless it is theirs already, and tells them; nothing without one.
+    ///
+    /// It throws like ``Transaction/link(_:how:by:_:)``. The actor is the user where there is no other.
+    func linking(
+        _ link: PendingLink?,
+        to user: UserID,
+        in collection: Collection,
+        from client: Client,
+        by actor: Actor?
+    ) async throws -> @Sendable (Transaction, User) throws -> Void {
+        guard let link else { return { _, _ in } }
+        let identity = link.identity(of: user, in: collection, at: clock.now(), random: random)
+        let outbox = try await outboxIfOn()
+        let actor = actor ?? Actor(id: user, client: client)
+        return { tx, user in
+            let isNew = try tx.linkIfMissing(identity, how: link.how, by: actor, self)
+            // Of a claim they are told more.
+            guard isNew, link.how != .claim else { return }
+            let notice = Notice.signInMethodAdded(link.displayName)
+            try outbox?.notify(user, of: notice, in: collection, from: client, tx)
+        }
+    }
+}
+
+extension Transaction {
+    /// Links what may be the user's already; tells whether it wasn't.
+    ///
+    /// Throws like ``link(_:how:by:_:)``.
+    func linkIfMissing(_ identity: Identity, how: PendingLink.How, by actor: Actor, _ services: Services) throws -> Bool
+    {
+        let collection = identity.collectionID
+        guard let known = try self.identity(identity.provider, identity.realm, identity.subject, in: collection) else {
+            try link(identity, how: how, by: actor, services)
+            return true
+        }
+        guard known.userID == identity.userID else { throw AuthError(.identityTaken) }
+        return false
+    }
+
+    /// Links what belongs to nobody yet to a user.
+    ///
+    /// Throws `identity_taken` when it is somebody's, `provider_already_linked` when the user has another of the provider.
+    func link(_ identity: Identity, how: PendingLink.How, by actor: Actor, _ services: Services) throws {
+        do {
+            try insertIdentity(identity)
+        } catch DatabaseError.unique("identities_user_id_provider_realm") {
+            throw AuthError(.providerAlreadyLinked)
+        } catch DatabaseError.unique {
+            throw AuthError(.identityTaken)
+        }
+        let details: JSON = [
+            "provider": .string(identity.provider), "subject": .string(identity.subject),
+            "how": .string(how.rawValue),
+        ]
+        try audit(.identityLinked, by: actor, on: identity.userID, details: details, services)
+    }
+}
