@@ -2,7 +2,7 @@ import Storage
 
 /// What a sign-in flow has established: who, by what methods, how strongly, when.
 ///
-/// Only ``Sessions/begin(_:from:)`` turns it into tokens.
+/// Only ``Sessions/begin(_:in:lockout:from:as:by:insteadOf:with:)`` turns it into tokens.
 struct Proof: Sendable {
     let subject: UserID
     /// Authentication method references (RFC 8176), such as `pwd`.

@@ -139,7 +139,7 @@ struct SecondFactors: Sendable {
 
     // MARK: Signing in
 
-    /// Ends a sign-in that ``Sessions/begin(_:in:lockout:from:with:)`` has answered with a ticket.
+    /// Ends a sign-in that ``Sessions/begin(_:in:lockout:from:as:by:insteadOf:with:)`` has answered with a ticket.
     ///
     /// Throws `invalid_one_time_token` for a ticket that is wrong, used, five minutes old or has seen five wrong codes,
     /// `invalid_credentials` for a wrong code, `locked_out`, and like ``Sessions/begin(_:in:lockout:from:as:by:insteadOf:with:)``.

@@ -53,7 +53,7 @@ struct OAuthSignIn: Sendable {
     }
 
     /// Throws `oauth_profile_incomplete`, `email_taken`, `provider_already_linked`, `forbidden` where nobody may register,
-    /// `validation_failed` and the like for the record, and like ``Sessions/begin(_:in:lockout:from:as:with:)``.
+    /// `validation_failed` and the like for the record, and like ``Sessions/begin(_:in:lockout:from:as:by:insteadOf:with:)``.
     func begin(_ arrival: Arrival) async throws -> OAuthOutcome {
         var arrival = arrival
         for _ in 0..<Self.attemptsMax {

@@ -41,7 +41,7 @@ struct OneTimeCodes: Sendable {
 
     /// Starts a session by the mailed code; the email is verified by it.
     ///
-    /// A wrong code is counted, by the code's own record and like a wrong password. Throws like ``signIn(token:in:from:)``,
+    /// A wrong code is counted, by the code's own record and like a wrong password. Throws like ``signIn(token:in:from:as:)``,
     /// for an unknown email too.
     func signIn(
         _ email: EmailAddress,
