@@ -135,6 +135,18 @@ def test_an_id_token_is_good_in_one_collection(app: App) -> None:
     hand_in(app.into("others"), token, nonce).refused(400, code="invalid_id_token")
 
 
+def test_an_id_token_is_still_good_when_only_the_record_was_refused(app: App) -> None:
+    fields = [{"name": "nick", "type": "text", "required": True}]
+    app.server.call(
+        "POST", "/api/collections", {"name": "nicks", "type": "auth", "fields": fields}, app.server.admin
+    ).accepted()
+    there, nonce = app.into("nicks"), random_text()
+    token = app.idp.id_token(person(), nonce=nonce)
+    hand_in(there, token, nonce).refused(422, code="validation_failed")
+    assert hand_in(there, token, nonce, record={"nick": "ada"}).data["record"]["nick"] == "ada"
+    hand_in(there, token, nonce).refused(400, code="invalid_id_token")
+
+
 def test_of_sixteen_uses_at_once_one_wins(app: App) -> None:
     nonce = random_text()
     token = app.idp.id_token(person(), nonce=nonce)

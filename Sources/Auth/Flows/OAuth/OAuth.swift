@@ -201,6 +201,13 @@ struct OAuth: Sendable {
             case .idToken(_, nonce: _, of: let provider): provider
             }
         }
+
+        /// Without the signature, which has more than one spelling (ECDSA).
+        fileprivate var spent: OneTimeToken? {
+            guard case .idToken(let token, nonce: _, of: _) = self else { return nil }
+            let signed = token.reveal().split(separator: ".").dropLast().joined(separator: ".")
+            return OneTimeToken(chosen: signed, for: .idToken)
+        }
     }
 
     /// Signs in who has come back from a provider.
@@ -225,7 +232,8 @@ struct OAuth: Sendable {
                     client: client,
                     wish: wish,
                     record: record,
-                    guest: guest
+                    guest: guest,
+                    spent: showing.spent
                 )
             )
         }
@@ -244,21 +252,8 @@ struct OAuth: Sendable {
         case .idToken(let token, let nonce, let name):
             let client = try OAuthClient.named(name, try await services.settings())
             let profile = try await exchanges.profile(byIDToken: token.reveal(), nonce: nonce, of: client)
-            try await spend(token)
             return (profile, client, guest)
         }
-    }
-
-    /// Throws `invalid_id_token` when it was spent before, in whatever collection.
-    private func spend(_ idToken: Secret<String>) async throws {
-        let now = services.clock.now()
-        // Without its signature, which has more than one spelling (ECDSA).
-        let signed = idToken.reveal().split(separator: ".").dropLast().joined(separator: ".")
-        let token = OneTimeToken(chosen: signed, for: .idToken)
-        let isFirst = try await services.db.write { tx in
-            try tx.claimOneTimeToken(token, for: .idToken, of: .server, at: now)
-        }
-        guard isFirst else { throw AuthError(.invalidIDToken, "This ID token was used before. Get a new one.") }
     }
 
     // MARK: Failures

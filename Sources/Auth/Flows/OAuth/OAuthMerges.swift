@@ -9,16 +9,21 @@ struct OAuthMerges: Sendable {
     let reauthentication: Reauthentication
 
     /// A token that goes with the user's password, or with their being signed in.
-    func ask(_ profile: OAuthProfile, _ client: OAuthClient, with user: User, from address: Client)
-        async throws -> OneTimeToken
-    {
+    func ask(_ arrival: OAuthSignIn.Arrival, with user: User) async throws -> OneTimeToken {
         let token = OneTimeToken(random: services.random)
-        let merge = PendingLink(profile, client, how: .merge)
+        let merge = PendingLink(arrival.profile, arrival.provider, how: .merge)
         let now = services.clock.now()
         try await services.db.write { [services] tx in
+            try arrival.spend(at: now, tx)
             try tx.issueOneTimeToken(token, for: .merge, of: .user(user.id), payload: merge.json.serialized, at: now)
-            let details: JSON = ["provider": .string(client.provider.name)]
-            try tx.audit(.mergeRequired, by: Actor(id: nil, client: address), on: user.id, details: details, services)
+            let details: JSON = ["provider": .string(merge.provider)]
+            try tx.audit(
+                .mergeRequired,
+                by: Actor(id: nil, client: arrival.client),
+                on: user.id,
+                details: details,
+                services
+            )
         }
         return token
     }

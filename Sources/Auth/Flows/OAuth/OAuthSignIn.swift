@@ -50,6 +50,18 @@ struct OAuthSignIn: Sendable {
         let record: OrderedDictionary<String, JSON>
         /// Who is signed in as a guest, if anybody is.
         var guest: Principal?
+        /// What is good for one sign-in: an ID token from the provider itself.
+        let spent: OneTimeToken?
+
+        /// Spends it with what comes of it: a record that is refused leaves it good.
+        ///
+        /// Throws `invalid_id_token` when it was spent before.
+        func spend(at now: Timestamp, _ tx: Transaction) throws {
+            guard let spent else { return }
+            guard try tx.claimOneTimeToken(spent, for: .idToken, of: .server, at: now) else {
+                throw AuthError(.invalidIDToken, "This ID token was used before. Get a new one.")
+            }
+        }
     }
 
     /// Throws `oauth_profile_incomplete`, `email_taken`, `provider_already_linked`, `forbidden` where nobody may register,
@@ -65,10 +77,7 @@ struct OAuthSignIn: Sendable {
                     // Who an admin is, a provider alone doesn't say.
                     let settings = try await services.settings()
                     if arrival.collection.isAdmins || settings.text("oauth2.link_strategy") == "confirm" {
-                        let (profile, provider) = (arrival.profile, arrival.provider)
-                        return .mergeRequired(
-                            try await merges.ask(profile, provider, with: user, from: arrival.client)
-                        )
+                        return .mergeRequired(try await merges.ask(arrival, with: user))
                     }
                     return .signIn(try await link(arrival, to: user))
                 case .nobody(let email): return .signIn(try await makeAccount(email, arrival))
@@ -130,7 +139,10 @@ struct OAuthSignIn: Sendable {
             try tx.noteIdentityUsed(identity.id, email: email, at: now)
             return true
         }
-        return try await sessions.begin(federated: proof, in: collection, from: arrival.client, as: arrival.wish)
+        return try await sessions.begin(federated: proof, in: collection, from: arrival.client, as: arrival.wish) {
+            tx in
+            try arrival.spend(at: now, tx)
+        }
     }
 
     // MARK: An email that is a user's
@@ -159,7 +171,9 @@ struct OAuthSignIn: Sendable {
             try outbox?.notify(current, of: notice, in: collection, from: client, tx)
             return true
         }
-        return try await sessions.begin(federated: proof, in: collection, from: client, as: arrival.wish)
+        return try await sessions.begin(federated: proof, in: collection, from: client, as: arrival.wish) { tx in
+            try arrival.spend(at: now, tx)
+        }
     }
 
     // MARK: A new account
@@ -184,6 +198,7 @@ struct OAuthSignIn: Sendable {
             as: arrival.wish,
             by: guest == nil ? nil : actor
         ) { [services] tx in
+            try arrival.spend(at: now, tx)
             var user = new
             do {
                 if guest == nil {
