@@ -219,7 +219,7 @@ def test_no_proxy_of_the_environment_is_asked(launch: Callable[..., Server]) -> 
 
 def test_settings_of_a_provider_are_checked_when_they_are_set(app: App) -> None:
     for key, texts in {
-        "token_url": ["javascript:alert(1)", "file:///etc/passwd", "x", "//x.example", "http://", "https://x.example/\r\nX: y"],
+        "token_url": ["javascript:alert(1)", "file:///etc/passwd", "x", "//x.example", "http://", "https://x.example/\r\nX: y", "https://x.example/#a"],
         "issuer": ["x", "javascript:x"], "allowed_redirect_uris": ["javascript:x", "https://*", "https://a.example*", "*", "x"],
         "enabled": ["perhaps"],
     }.items():  # fmt: skip

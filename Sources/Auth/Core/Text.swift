@@ -25,6 +25,9 @@ extension StringProtocol {
         else { return false }
         return (url.scheme == "https" || url.scheme == "http") && url.host?.isEmpty == false && url.user == nil
     }
+
+    /// What requests can be sent to, and a query added to: without a fragment (RFC 6749 §3.1).
+    var isEndpointURL: Bool { isHTTPURL && !contains("#") }
 }
 
 package enum Version {

@@ -85,7 +85,7 @@ extension SettingDefinition {
         case .choice(let choices): choices.contains(text) ? nil : "must be one of: \(choices.joined(separator: ", "))"
         case .text(let bytesMax): text.utf8.count <= bytesMax ? nil : "must be at most \(bytesMax) bytes"
         case .secret: text.utf8.count <= 8192 ? nil : "must be at most 8192 bytes"
-        case .httpURL: text.isEmpty || text.isHTTPURL ? nil : "must be an http or https URL"
+        case .endpointURL: text.isEmpty || text.isEndpointURL ? nil : "must be an http or https URL without a fragment"
         case .baseURL:
             text.isEmpty || text.isHTTPURL && !text.contains(where: { $0 == "?" || $0 == "#" })
                 ? nil : "must be an http or https URL without a query or fragment"

@@ -21,8 +21,9 @@ struct SettingDefinition: Sendable {
         case text(bytesMax: Int)
         /// Sealed at rest, never read back.
         case secret
-        case httpURL
-        /// The same without a query or fragment, for paths to be put behind it.
+        /// Of http or https, without a fragment.
+        case endpointURL
+        /// The same without a query, for paths to be put behind it.
         case baseURL
         /// Text on one line.
         case line(bytesMax: Int)
@@ -180,11 +181,11 @@ enum SettingsCatalogue {
                 .init(key: "oauth2.\(provider).scopes", kind: .line(bytesMax: 2000), defaultValue: ""),
                 .init(key: "oauth2.\(provider).allowed_redirect_uris", kind: .redirectURIs, defaultValue: ""),
                 .init(key: "oauth2.\(provider).native_client_ids", kind: .line(bytesMax: 2000), defaultValue: ""),
-                .init(key: "oauth2.\(provider).authorization_url", kind: .httpURL, defaultValue: ""),
-                .init(key: "oauth2.\(provider).token_url", kind: .httpURL, defaultValue: ""),
-                .init(key: "oauth2.\(provider).userinfo_url", kind: .httpURL, defaultValue: ""),
-                .init(key: "oauth2.\(provider).jwks_url", kind: .httpURL, defaultValue: ""),
-                .init(key: "oauth2.\(provider).issuer", kind: .httpURL, defaultValue: ""),
+                .init(key: "oauth2.\(provider).authorization_url", kind: .endpointURL, defaultValue: ""),
+                .init(key: "oauth2.\(provider).token_url", kind: .endpointURL, defaultValue: ""),
+                .init(key: "oauth2.\(provider).userinfo_url", kind: .endpointURL, defaultValue: ""),
+                .init(key: "oauth2.\(provider).jwks_url", kind: .endpointURL, defaultValue: ""),
+                .init(key: "oauth2.\(provider).issuer", kind: .endpointURL, defaultValue: ""),
             ]
         }
         + [

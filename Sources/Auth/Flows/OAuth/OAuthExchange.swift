@@ -47,7 +47,7 @@ struct OAuthExchange: Sendable {
             ("userinfo_endpoint", \.userinfoURL), ("jwks_uri", \.jwksURL),
         ] where provider[keyPath: part].isEmpty {
             guard let url = document[key]?.text else { continue }
-            guard url.isHTTPURL else {
+            guard url.isEndpointURL else {
                 documents.forgetDiscovery(of: issuer)
                 throw error(.failed("its discovery document has no good \(key)"), provider)
             }
