@@ -160,20 +160,62 @@ def test_guests_are_nobody_s_account(app: App) -> None:
     assert app.server.me(guest["token"]).data["email_verified"] is False
 
 
-def test_a_guest_becomes_an_account_by_a_provider(app: App) -> None:
+def guest_of(app: App) -> Any:
     with app.settings({"auth.anonymous.enabled": "1"}):
-        guest = app.server.call("POST", "/api/auth/users/anonymous").data
-    user = person()
-    going = app.call("GET", f"authorize?{urlencode({'provider': 'oidc', 'redirectUri': CALLBACK})}", token=guest["token"])
+        return app.server.call("POST", f"/api/auth/{app.collection}/anonymous").data
+
+
+def back_as_guest(app: App, user: Any, token: str) -> dict[str, str]:
+    """What the application hands in after a guest has gone to the provider and signed in there as `user`."""
+    going = app.call("GET", f"authorize?{urlencode({'provider': 'oidc', 'redirectUri': CALLBACK})}", token=token)
     came = app.idp.visit(going.data["authorize_url"], user)
-    back = {"provider": "oidc", "code": came.code, "redirectUri": CALLBACK, "state": came.state}
-    login = app.exchange(back, guest["token"]).data
+    app.server.secrets.note("state", came.state)
+    return {"provider": "oidc", "code": came.code, "redirectUri": CALLBACK, "state": came.state}
+
+
+def test_a_guest_becomes_an_account_by_a_provider(app: App) -> None:
+    guest, user = guest_of(app), person()
+    login = app.exchange(back_as_guest(app, user, guest["token"]), guest["token"]).data
     assert (login["record"]["id"], login["record"]["email"]) == (guest["record"]["id"], user["email"])
     assert login["record"]["anonymous"] is False and claims(login["token"])["amr"] == ["fed"]
     assert app.server.sees(login["token"]) and not app.server.sees(guest["token"])
     (row,) = audited(app.server, "guest.promoted", subject=guest["record"]["id"])
     assert row["details"] == {"collection": "users", "provider": "oidc"}
     assert app.signed_in(user)["record"]["id"] == guest["record"]["id"]
+
+
+def test_a_guest_s_record_is_kept_and_completed_or_nothing_happens(app: App, members: str) -> None:
+    there = app.into(members)
+    guest = guest_of(there)
+    path = f"/api/records/{members}/{guest['record']['id']}"
+    app.server.call("PATCH", path, {"name": "Guest"}, guest["token"]).accepted()
+
+    def come(**record: Any) -> Any:
+        back = back_as_guest(there, person(name="Ada", picture=None), guest["token"])
+        return there.exchange({**back, **({"record": record} if record else {})}, guest["token"])
+
+    assert come().refused(422, code="validation_failed")["details"].keys() == {"nick"}
+    assert come(nick="x", email=fresh_email()).refused(422, code="validation_failed")["details"].keys() == {"email"}
+    still = app.server.me(guest["token"]).data
+    assert (still["anonymous"], still["name"]) == (True, "Guest")
+    record = come(nick="ada").data["record"]
+    assert (record["id"], record["nick"], record["name"]) == (guest["record"]["id"], "ada", "Guest")
+
+
+def test_what_is_no_guest_s_session_makes_nobody_an_account(app: App, members: str) -> None:
+    guest = guest_of(app)
+    id = guest["record"]["id"]
+    path = f"/api/admin/users/users/{id}"
+    lent = app.server.call("POST", f"/api/admin/impersonate/users/{id}", token=app.server.admin).data["token"]
+    for token in (lent, guest_of(app.into(members))["token"], app.server.admin, "nonsense"):
+        back = back_as_guest(app, person(), token)
+        assert app.exchange(back, token).data["record"]["id"] != id
+    back = back_as_guest(app, person(), guest["token"])
+    app.server.call("PATCH", path, {"status": "suspended"}, app.server.admin).accepted()
+    app.exchange(back, guest["token"]).refused(400, code="invalid_oauth_state")
+    app.server.call("PATCH", path, {"status": "active"}, app.server.admin).accepted()
+    record = app.server.query(f"SELECT anonymous, email FROM users WHERE id = '{id}'")[0]
+    assert bool(record[0]) and record[1].endswith("@anonymous.invalid")
 
 
 def test_of_sixteen_links_of_one_user_at_once_one_is_made(app: App) -> None:
