@@ -70,6 +70,22 @@ def test_a_known_identity_stays_when_its_user_changes_the_email(app: App) -> Non
 # An email that is a user's
 
 
+def test_a_linked_provider_that_comes_to_verify_the_address_verifies_it_here(app: App) -> None:
+    user = person(email_verified=False)
+    first = app.signed_in(user)
+    assert first["record"]["email_verified"] is False
+    app.server.call("POST", SECRETS, {"type": "password", "secret": PASSWORD}, first["token"]).accepted()
+    elsewhere = app.signed_in({**user, "email": fresh_email(), "email_verified": True})
+    assert elsewhere["record"]["email_verified"] is False
+    verified = app.signed_in({**user, "email_verified": True})["record"]
+    assert (verified["id"], verified["email_verified"]) == (first["record"]["id"], True)
+    (row,) = audited(app.server, "email.verified", subject=verified["id"])
+    assert row["details"] == {"provider": "oidc"}
+    # Nobody claims it any more: what its owner has set up stays.
+    app.by("oidc-other").signed_in(person(email=user["email"]))
+    assert knows_password(app.server, user["email"])
+
+
 def test_a_verified_email_links_the_user_who_has_it_and_they_are_told(app: App) -> None:
     who = account(app.server)
     assert app.server.me(who.token).data["email_verified"] is True

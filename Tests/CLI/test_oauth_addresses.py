@@ -198,6 +198,22 @@ def test_another_issuer_under_the_same_name_has_other_people(app: App) -> None:
         assert first.signed_in(user)["record"]["id"] == id
 
 
+def test_without_an_issuer_another_address_of_userinfo_has_other_people(app: App) -> None:
+    user = person()
+    plain = {"issuer": "", "authorization_url": "{issuer}/authorize", "token_url": "{issuer}/token"}
+    with another(app, **plain, userinfo_url="{issuer}/userinfo") as one:
+        first = one.signed_in(user)["record"]["id"]
+        assert one.signed_in(user)["record"]["id"] == first
+        with IdentityProvider() as idp:
+            changes = {f"oauth2.{one.provider}.{key}_url": f"{idp.issuer}/{path}"
+                       for key, path in (("authorization", "authorize"), ("token", "token"), ("userinfo", "userinfo"))}
+            hosts = {"outbound.allowed_hosts": "127.0.0.1"}
+            secret = {f"oauth2.{one.provider}.client_secret": idp.client_secret}
+            with app.settings({**changes, **hosts, **secret}):
+                there = App(app.server, idp, one.provider)
+                assert there.signed_in(person(sub=user["sub"]))["record"]["id"] != first
+
+
 def test_urls_that_are_set_go_before_those_of_the_document(app: App) -> None:
     with another(app, userinfo_url="{issuer}/userinfo?mine") as other:
         other.signed_in(person())

@@ -33,7 +33,7 @@ def app(server: Server) -> Iterator[App]:
     "claims",
     [
         {}, {"aud": ["latchkey at the test"]}, {"azp": "latchkey at the test"},
-        {"aud": ["another", "latchkey at the test"], "azp": "latchkey at the test"}, {"exp": NOW + 1000.5},
+        {"aud": ["another", "latchkey at the test"], "azp": "latchkey at the test"}, {"exp": NOW + 1000.5}, {"exp": NOW + 30 * 86_400},
         {"iat": NOW + 20}, {"nbf": NOW - 5}, {"acr": {"a": [1, None]}, "groups": ["x"] * 100, "auth_time": NOW, "amr": ["pwd"]},
         {"at_hash": "x" * 22}, {"sub": "x" * 255}, {"sub": "é😀 \"\\<>"},
     ],

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from conftest import PASSWORD, Server
+from conftest import ADMIN, PASSWORD, Server
 from identity_provider import person
 from oauth_app import SECRETS, Account, App, account, audited, device_session, knows_password, mailed, signing_in
 from smtp import change_settings
@@ -145,6 +145,28 @@ def test_a_second_factor_is_asked_for_after_a_confirmation(app: App) -> None:
     finish = {"mfa_token": ticket["mfa_token"], "code": code(owner.secret)}
     login = app.server.call("POST", "/api/auth/users/login/mfa", finish).data
     assert app.links(login["token"]) == ["oidc"]
+
+
+def test_before_the_second_factor_is_shown_a_merge_changes_nothing(app: App) -> None:
+    owner = Person(app.server)
+    id = app.server.me(owner.token).data["id"]
+    key = app.server.call("POST", SECRETS, {"type": "apikey", "name": "b"}, owner.token).data["secret"]
+    ticket = app.confirm(app.merge_token(person(email=owner.email)), password=PASSWORD).data
+    assert ticket["mfa_required"] is True
+    assert app.server.sees(owner.token) and app.server.sees(key)
+    assert app.server.me(owner.token).data["email_verified"] is False
+    finish = {"mfa_token": ticket["mfa_token"], "code": code(owner.secret)}
+    login = app.server.call("POST", "/api/auth/users/login/mfa", finish).data
+    # What was made while nobody had shown the address to be theirs goes with the link.
+    assert login["record"]["email_verified"] is True and login["record"]["id"] == id
+    assert not app.server.sees(owner.token) and not app.server.sees(key)
+
+
+def test_an_admin_who_links_a_provider_keeps_keys_and_sessions(app: App) -> None:
+    server, there = app.server, app.into("_admins")
+    key = server.call("POST", SECRETS, {"type": "apikey", "name": "ci"}, server.admin).data["secret"]
+    login = there.confirm(there.merge_token(person(email=ADMIN)), password=PASSWORD).data
+    assert server.sees(key) and server.sees(server.admin) and there.links(login["token"]) == ["oidc"]
 
 
 def test_a_merge_ends_with_what_it_was_asked_for(app: App, who: Account) -> None:

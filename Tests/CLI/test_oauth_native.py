@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -145,6 +146,14 @@ def test_an_id_token_is_still_good_when_only_the_record_was_refused(app: App) ->
     hand_in(there, token, nonce).refused(422, code="validation_failed")
     assert hand_in(there, token, nonce, record={"nick": "ada"}).data["record"]["nick"] == "ada"
     hand_in(there, token, nonce).refused(400, code="invalid_id_token")
+
+
+@pytest.mark.parametrize(("seconds", "is_good"), [(86_400, True), (86_400 + 120, False)])
+def test_an_id_token_that_is_good_for_longer_than_it_is_remembered_is_refused(
+    app: App, seconds: int, is_good: bool
+) -> None:
+    reply = sign_in(app, person(), exp=int(time.time()) + seconds)
+    assert reply.accepted() if is_good else reply.refused(400, code="invalid_id_token")
 
 
 def test_of_sixteen_uses_at_once_one_wins(app: App) -> None:

@@ -151,6 +151,15 @@ def test_a_session_begun_by_a_provider_is_renewed_as_one(app: App) -> None:
         app.server.call("POST", f"/api/auth/{path}", body, renewed).refused(401, code="invalid_credentials")
 
 
+def test_an_answer_that_names_another_issuer_is_not_shown_to_this_provider(app: App) -> None:
+    """Mix-up (RFC 9207)."""
+    asked = app.idp.count("token")
+    for issuer in ("https://honest.example", app.idp.issuer + "/", app.idp.issuer.upper()):
+        app.exchange({**app.back(person()), "iss": issuer}).refused(400, code="invalid_oauth_state")
+    assert app.idp.count("token") == asked
+    assert app.exchange({**app.back(person()), "iss": app.idp.issuer}).data["token"]
+
+
 def test_a_client_that_has_to_show_itself_by_basic_does(app: App) -> None:
     with IdentityProvider("basic") as idp:
         hosts = f"127.0.0.1:{app.idp.port}, 127.0.0.1:{idp.port}"

@@ -14,6 +14,11 @@ extension StringProtocol {
         URLComponents(string: String(self))?.host.flatMap { $0.isEmpty ? nil : $0 }
     }
 
+    /// The host of a URL, with its port where there is one; nil when it has no host.
+    var urlAuthority: String? {
+        urlHost.map { host in URLComponents(string: String(self))?.port.map { "\(host):\($0)" } ?? host }
+    }
+
     /// An absolute URL of http or https with a host, and without user info.
     var isHTTPURL: Bool {
         // `URLComponents` mends what it can; a stored URL must be one as it stands (RFC 3986).

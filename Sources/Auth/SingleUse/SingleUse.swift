@@ -33,7 +33,7 @@ enum SingleUsePurpose: String, Sendable, SQLConvertible {
         case .reset, .recover: 3600
         case .otp, .oauthState, .merge: 600
         case .secondFactor: 300
-        case .idToken: IDToken.lifetimeSecondsMax
+        case .idToken: IDToken.keptSecondsMax
         }
     }
 

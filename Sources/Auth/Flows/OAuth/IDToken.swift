@@ -5,8 +5,9 @@ struct IDToken: Sendable {
     static let bytesMax = 16_384
     /// How far the clocks of a provider and of this server may be apart.
     private static let skewSeconds = 60
-    /// No ID token is good for longer.
-    static let lifetimeSecondsMax = 86_400
+    /// How far off the end of one may be that is kept until then, so that it is not used again.
+    static let keptSecondsMax = 86_400 + skewSeconds
+    private static let ageSecondsMax = 86_400
 
     /// What a token must say.
     struct Expectation: Sendable {
@@ -15,6 +16,8 @@ struct IDToken: Sendable {
         let audiences: [String]
         /// Nil when none was asked for.
         let nonce: Nonce?
+        /// How far off its end may be; nil for any.
+        var endSecondsMax: Int?
         let now: Timestamp
     }
 
@@ -86,7 +89,7 @@ struct IDToken: Sendable {
         guard let issuer = claims["iss"]?.text, expected.issuers.contains(where: { Self.names($0, issuer, claims) })
         else { throw Problem("its issuer is another") }
         try Self.checkAudience(claims, expected.audiences)
-        try Self.checkTimes(claims, at: expected.now)
+        try Self.checkTimes(claims, endSecondsMax: expected.endSecondsMax, at: expected.now)
         guard expected.nonce.map({ $0.matches(claims["nonce"]) }) ?? true else { throw Problem("its nonce is wrong") }
         guard claims["sub"]?.text?.isEmpty == false else { throw Problem("it has no subject") }
         // Some make access tokens alike, and say so in a claim (Keycloak).
@@ -116,16 +119,18 @@ struct IDToken: Sendable {
         }
     }
 
-    private static func checkTimes(_ claims: JSON, at now: Timestamp) throws {
+    private static func checkTimes(_ claims: JSON, endSecondsMax: Int?, at now: Timestamp) throws {
         guard let expiry = time(claims["exp"]) else { throw Problem("it has no end") }
         guard expiry > now else { throw Problem("it has expired") }
-        guard expiry < now.advanced(bySeconds: lifetimeSecondsMax) else { throw Problem("its end is too far off") }
+        if let endSecondsMax, expiry >= now.advanced(bySeconds: endSecondsMax) {
+            throw Problem("its end is too far off")
+        }
         for name in ["iat", "nbf"] {
             guard let claim = claims[name] else { continue }
             guard let from = time(claim), from < now.advanced(bySeconds: skewSeconds) else {
                 throw Problem("it is not valid yet")
             }
-            guard name != "iat" || from > now.advanced(bySeconds: -lifetimeSecondsMax) else {
+            guard name != "iat" || from > now.advanced(bySeconds: -ageSecondsMax) else {
                 throw Problem("it is too old")
             }
         }

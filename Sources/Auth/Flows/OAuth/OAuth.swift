@@ -144,6 +144,8 @@ struct OAuth: Sendable {
         let redirectURI: String
         var state: String?
         var verifier: Secret<String>?
+        /// Who has sent the browser back, by their own word (RFC 9207).
+        var issuer: String?
     }
 
     /// Who has come back, and who had begun that, as far as the state tells.
@@ -157,6 +159,8 @@ struct OAuth: Sendable {
         if let problem = client.redirects.problem(with: back.redirectURI) {
             throw AuthError.validation(["redirectUri": problem])
         }
+        // Another provider's code must not be shown to this one (mix-up, RFC 9700 §4.4).
+        guard back.issuer.map(client.provider.mayBe) ?? true else { throw AuthError(.invalidOAuthState) }
         var kept: OAuthState?
         if let text = back.state {
             kept = try await states.redeem(

@@ -79,8 +79,10 @@ struct OAuthClient: Sendable {
     /// other subjects.
     var realm: String {
         if provider.isDiscovered { return provider.issuers.first ?? "" }
-        let host = provider.tokenURL.urlHost ?? ""
-        return host == Self.known[provider.name]?.tokenURL.urlHost ? "" : host
+        let urls = [provider.userinfoURL, provider.tokenURL].filter { !$0.isEmpty }
+        guard let own = Self.known[provider.name] else { return String((urls.first ?? "").prefix { $0 != "?" }) }
+        let hosts = [own.userinfoURL, own.tokenURL].map(\.urlAuthority)
+        return urls.compactMap(\.urlAuthority).first { !hosts.contains($0) } ?? ""
     }
 
     private static let known = Dictionary(uniqueKeysWithValues: OAuthProvider.builtIn.map { ($0.name, $0) })

@@ -102,7 +102,8 @@ struct OAuthExchange: Sendable {
             throw AuthError.validation(["id_token": "is not something that \(provider.displayName) gives"])
         }
         return try await naming(provider) {
-            let token = try await verified(text, .plainOrHashed(nonce), client, provider)
+            let end = IDToken.keptSecondsMax
+            let token = try await verified(text, .plainOrHashed(nonce), endSecondsMax: end, client, provider)
             guard let profile = provider.profile(.init(token: [:], claims: token.claims)) else {
                 throw OAuthFault.invalidIDToken("it has no subject")
             }
@@ -157,6 +158,7 @@ struct OAuthExchange: Sendable {
     private func verified(
         _ text: String,
         _ nonce: IDToken.Nonce?,
+        endSecondsMax: Int? = nil,
         _ client: OAuthClient,
         _ provider: OAuthProvider
     ) async throws -> IDToken {
@@ -167,6 +169,7 @@ struct OAuthExchange: Sendable {
                 issuers: provider.issuers,
                 audiences: [client.clientID] + client.nativeClientIDs,
                 nonce: nonce,
+                endSecondsMax: endSecondsMax,
                 now: services.clock.now()
             )
             do {

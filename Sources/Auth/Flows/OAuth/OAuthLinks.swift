@@ -31,7 +31,7 @@ struct OAuthLinks: Sendable {
         let actor = principal.actor(from: client)
         let link = PendingLink(profile, provider, how: .connect)
         let links = try await services.linking(link, to: user.id, in: collection, from: client, by: actor)
-        try await services.write(as: actor) { tx in try links(tx, user) }
+        try await services.write(as: actor) { tx in _ = try links(tx, user) }
     }
 
     /// Oldest first.

@@ -34,7 +34,8 @@ struct OAuthMerges: Sendable {
     /// against the token, `validation_failed` where there is neither, `forbidden` for somebody else's account,
     /// `reauthentication_required`, `session_ended`, `identity_taken`, `provider_already_linked`, `provider_disabled`.
     ///
-    /// Where the account's email was never verified, keys, devices, links and sessions go that others may have: what is shown stays.
+    /// Where the account's email was never verified, keys, devices, links and sessions go that others may have: what is shown stays
+    /// (``Services/linking(_:to:in:from:by:)``).
     func confirm(
         _ text: String,
         password: Secret<String>?,
@@ -63,15 +64,8 @@ struct OAuthMerges: Sendable {
         let methods = shown.methods.filter { $0 != .federated && $0 != .device } + [.federated]
         let proof = Proof(subject: user.id, methods: methods, at: shown.at, link: merge) { tx in
             guard try shown.redeem(tx) else { return false }
-            guard try tx.redeemOneTimeToken(token, for: [.merge], at: now)?.subject == user.id,
-                let current = try tx.user(user.id, in: collection.id)
-            else { throw AuthError(.invalidOneTimeToken) }
-            if let email = current.email, email.folded == merge.email?.folded {
-                if !current.isEmailVerified {
-                    _ = try tx.removeUnconfirmedCredentials(of: current, at: now)
-                    try tx.endSessions(of: user.id, except: actor?.session, because: .revoked, at: now)
-                }
-                try tx.verifyEmail(email, of: user.id, at: now)
+            guard try tx.redeemOneTimeToken(token, for: [.merge], at: now)?.subject == user.id else {
+                throw AuthError(.invalidOneTimeToken)
             }
             return true
         }

@@ -30,6 +30,16 @@ struct OAuthProvider: Sendable {
     /// Who the answers are about; nil when they don't say.
     let profile: @Sendable (Answers) -> OAuthProfile?
 
+    /// Whether it may be the issuer of that name, as far as its issuers are known.
+    func mayBe(_ issuer: String) -> Bool {
+        issuers.isEmpty
+            || issuers.contains { pattern in
+                guard let tenant = pattern.firstRange(of: "{tenantid}") else { return pattern == issuer }
+                return issuer.hasPrefix(pattern[..<tenant.lowerBound])
+                    && issuer.hasSuffix(pattern[tenant.upperBound...])
+            }
+    }
+
     /// How the client shows itself at the token endpoint (RFC 6749 §2.3.1, OpenID Connect Core §9).
     enum ClientAuthentication: String, Sendable {
         case post

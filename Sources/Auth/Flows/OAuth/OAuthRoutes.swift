@@ -101,7 +101,7 @@ struct OAuthRoutes: Sendable {
                     [
                         .required("provider", .text), .optional("code", .text), .optional("redirectUri", .text),
                         .optional("state", .text), .optional("code_verifier", .text), .optional("id_token", .text),
-                        .optional("nonce", .text), .optional("record", .map(.any)),
+                        .optional("nonce", .text), .optional("iss", .text), .optional("record", .map(.any)),
                     ] + TokenWish.members
                 ),
                 gives: SignIn.shape,
@@ -128,7 +128,7 @@ struct OAuthRoutes: Sendable {
 
     /// Throws `validation_failed` for anything that is wrong with the fields.
     private static func idToken(_ fields: inout Fields) throws -> OAuth.Showing {
-        for key in ["code", "redirectUri", "state", "code_verifier"] where fields.has(key) {
+        for key in ["code", "redirectUri", "state", "code_verifier", "iss"] where fields.has(key) {
             fields.refuse(key, "can't go with an id_token")
         }
         let provider = fields.text("provider")
@@ -145,7 +145,8 @@ struct OAuthRoutes: Sendable {
             code: Secret(fields.text("code", bytesMax: codeBytesMax)),
             redirectURI: fields.text("redirectUri", bytesMax: RedirectURI.bytesMax),
             state: fields.optionalText("state", bytesMax: OAuthState.textBytesMax),
-            verifier: fields.optionalText("code_verifier").map(Secret.init)
+            verifier: fields.optionalText("code_verifier").map(Secret.init),
+            issuer: fields.optionalText("iss", bytesMax: RedirectURI.bytesMax)
         )
         if let verifier = back.verifier?.reveal(), verifier.wholeMatch(of: /[A-Za-z0-9._~-]{43,128}/) == nil {
             fields.refuse("code_verifier", "must be 43 to 128 letters, digits, or any of - . _ ~")
@@ -164,14 +165,14 @@ struct OAuthRoutes: Sendable {
             isPage: true,
             takes: .object([
                 .required("state", .text), .optional("code", .text), .optional("error", .text),
-                .optional("user", .text),
+                .optional("user", .text), .optional("iss", .text),
             ]),
             isFormTypeAccepted: true,
             gives: .any
         ) { call in
             var fields = call.fields
             let state = fields.text("state", bytesMax: OAuthState.textBytesMax)
-            let posted = ["code", "error", "user"].compactMap { name in
+            let posted = ["code", "error", "user", "iss"].compactMap { name in
                 fields.optionalText(name, bytesMax: Self.formTextBytesMax).map { (name, $0) }
             }
             try fields.check()
@@ -226,7 +227,7 @@ struct OAuthRoutes: Sendable {
                 limit: .auth,
                 takes: .object([
                     .required("provider", .text), .required("code", .text), .required("redirectUri", .text),
-                    .required("state", .text), .optional("code_verifier", .text),
+                    .required("state", .text), .optional("code_verifier", .text), .optional("iss", .text),
                 ]),
                 gives: .object([.required("linked", .text)])
             ) { call in

@@ -30,7 +30,8 @@ struct OAuthSignIn: Sendable {
 
     /// Whose profile it is.
     private enum Match: Sendable {
-        case known(Identity)
+        /// With the account's email, where the provider has come to say that it is theirs.
+        case known(Identity, confirmed: String?)
         /// The user has the profile's email.
         case email(User)
         case nobody(EmailAddress)
@@ -72,7 +73,8 @@ struct OAuthSignIn: Sendable {
             let match = try await match(arrival)
             do {
                 switch match {
-                case .known(let identity): return .signIn(try await begin(identity, arrival))
+                case .known(let identity, let email):
+                    return .signIn(try await begin(identity, confirmed: email, arrival))
                 case .email(let user):
                     // Who an admin is, a provider alone doesn't say.
                     let settings = try await services.settings()
@@ -107,7 +109,10 @@ struct OAuthSignIn: Sendable {
             }
             return (identity, user, isLinked == true)
         }
-        if let identity { return .known(identity) }
+        if let identity {
+            let isConfirmed = profile.isEmailVerified && user?.id == identity.userID && user?.isEmailVerified == false
+            return .known(identity, confirmed: isConfirmed ? user?.email : nil)
+        }
         guard let email = profile.email else {
             throw AuthError(
                 .oauthProfileIncomplete,
@@ -130,13 +135,18 @@ struct OAuthSignIn: Sendable {
 
     // MARK: A known identity
 
-    private func begin(_ identity: Identity, _ arrival: Arrival) async throws -> SignInOutcome {
+    private func begin(_ identity: Identity, confirmed: String?, _ arrival: Arrival) async throws -> SignInOutcome {
         let now = services.clock.now()
         let (collection, email) = (arrival.collection, arrival.profile.email?.text)
-        let proof = Proof(subject: identity.userID, methods: [.federated], at: now) { tx in
+        let actor = Actor(id: identity.userID, client: arrival.client)
+        let proof = Proof(subject: identity.userID, methods: [.federated], at: now) { [services] tx in
             let current = try tx.identity(identity.provider, identity.realm, identity.subject, in: collection.id)
             guard current?.userID == identity.userID else { throw Overtaken() }
             try tx.noteIdentityUsed(identity.id, email: email, at: now)
+            if let confirmed, try tx.verifyEmail(confirmed, of: identity.userID, at: now) {
+                let details: JSON = ["provider": .string(identity.provider)]
+                try tx.audit(.emailVerified, by: actor, on: identity.userID, details: details, services)
+            }
             return true
         }
         return try await sessions.begin(federated: proof, in: collection, from: arrival.client, as: arrival.wish) {

@@ -3,24 +3,37 @@ import Storage
 extension Services {
     /// What links an account at a provider to a user, unless it is theirs already, and tells them; nothing without one.
     ///
-    /// It throws like ``Transaction/link(_:how:by:_:)``. The actor is the user where there is no other.
+    /// A merge has shown both the account and its address: where nobody had before, what others may have made goes first, but of
+    /// admins, whom only admins make. It gives the user as they are then, and throws like ``Transaction/link(_:how:by:_:)``. The actor
+    /// is the user where there is no other.
     func linking(
         _ link: PendingLink?,
         to user: UserID,
         in collection: Collection,
         from client: Client,
         by actor: Actor?
-    ) async throws -> @Sendable (Transaction, User) throws -> Void {
-        guard let link else { return { _, _ in } }
-        let identity = link.identity(of: user, in: collection, at: clock.now(), random: random)
+    ) async throws -> @Sendable (Transaction, User) throws -> User {
+        guard let link else { return { _, user in user } }
+        let now = clock.now()
+        let identity = link.identity(of: user, in: collection, at: now, random: random)
         let outbox = try await outboxIfOn()
         let actor = actor ?? Actor(id: user, client: client)
-        return { tx, user in
+        return { tx, former in
+            var user = former
+            if link.how == .merge, let email = user.email, email.folded == link.email?.folded, !user.isEmailVerified {
+                if !collection.isAdmins {
+                    _ = try tx.removeUnconfirmedCredentials(of: user, at: now)
+                    try tx.endSessions(of: user.id, except: actor.session, because: .revoked, at: now)
+                }
+                try tx.verifyEmail(email, of: user.id, at: now)
+                user = try tx.user(user.id) ?? user
+            }
             let isNew = try tx.linkIfMissing(identity, how: link.how, by: actor, self)
             // Of a claim they are told more.
-            guard isNew, link.how != .claim else { return }
+            guard isNew, link.how != .claim else { return user }
             let notice = Notice.signInMethodAdded(link.displayName)
             try outbox?.notify(user, of: notice, in: collection, from: client, tx)
+            return user
         }
     }
 }

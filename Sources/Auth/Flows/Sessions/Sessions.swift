@@ -94,7 +94,7 @@ struct Sessions: Sendable {
                 session.notValidAfter = wish.notValidAfter
                 if wish.type == .opaque { session.accessTokens = [.init(digest: opaque.digest, expiresAt: expiresAt)] }
                 try lockout.forget(in: tx)
-                try links(tx, user)
+                let user = try links(tx, user)
                 try open(session, trace, at: now, in: tx)
                 return (user.signedIn(at: now), session)
             case (.askSecondFactor, let user?):

@@ -94,6 +94,7 @@ import Testing
             issuers: [issuer],
             audiences: ["latchkey", "mobile"],
             nonce: nonce,
+            endSecondsMax: 86_400,
             now: now
         )
         return try IDToken(token, signedBy: key, expected)
