@@ -4,7 +4,7 @@
 
 FROM swift:6.3-bookworm AS build
 RUN apt-get update \
-    && apt-get install --yes --no-install-recommends libcurl4-openssl-dev libpq-dev libqrencode-dev libsodium-dev libsqlite3-dev pkg-config \
+    && apt-get install --yes --no-install-recommends libcurl4-openssl-dev libpq-dev libqrencode-dev libre2-dev libsodium-dev libsqlite3-dev pkg-config \
     && rm -rf /var/lib/apt/lists/*
 WORKDIR /build
 # The packages are fetched in a layer of their own, which a change to the sources does not renew.

@@ -1,5 +1,6 @@
 import Foundation
 import Hummingbird
+import HummingbirdCore
 import Logging
 import NIOCore
 import NIOPosix
@@ -130,17 +131,29 @@ package struct App: Sendable {
     /// Serves until the process is asked to stop; then finishes what is under way.
     ///
     /// `whenListening` is told the address, and the set-up URL while there is no admin.
-    package func serve(whenListening: @escaping @Sendable (_ address: String, _ setUpURL: String?) -> Void) async throws
-    {
+    package func serve(
+        within capacity: Capacity,
+        whenListening: @escaping @Sendable (_ address: String, _ setUpURL: String?) -> Void
+    ) async throws {
         let configuration = installation.configuration
         let setUp = setUp
         try await installation.prepareSigning()
         let address = { @Sendable (port: Int) in
             OwnAddress.url(configuration.host, port)
         }
+        let services = installation.services
+        let connections = Connections(caps: capacity.connections)
+        let budget = BodyBudget(bytesMax: capacity.memory.bodyBytes)
         let application = Application(
             responder: responder,
-            server: .http1(configuration: .init(additionalChannelHandlers: [], idleTimeout: .seconds(75))),
+            server: HTTPServerBuilder { respond in
+                AdmittingChannel(
+                    connections: connections,
+                    budget: budget,
+                    trustedProxies: { services.lastSettings.value.trustedProxies },
+                    responder: respond
+                )
+            },
             configuration: ApplicationConfiguration(
                 address: .hostname(configuration.host, port: configuration.port),
                 serverName: nil
@@ -163,7 +176,8 @@ package struct App: Sendable {
                     .init(service: chain),
                     .init(service: Delivery(services: installation.services, lease: lease)),
                     .init(service: RateSharing(services: installation.services, limiter: responder.limiter)),
-                    .init(service: application), .init(service: Draining(readiness: readiness)),
+                    .init(service: application),
+                    .init(service: Draining(readiness: readiness, connections: connections, services: services)),
                 ],
                 gracefulShutdownSignals: [.sigterm, .sigint],
                 logger: installation.services.logger
@@ -191,15 +205,5 @@ private struct Watching: Service {
 
     func run() async throws {
         try? await cancelWhenGracefulShutdown { try await installation.watch() }
-    }
-}
-
-/// Tells load balancers to look elsewhere while requests are finished.
-private struct Draining: Service {
-    let readiness: Readiness
-
-    func run() async throws {
-        try? await gracefulShutdown()
-        readiness.drain()
     }
 }

@@ -58,7 +58,7 @@ package struct Commands: Sendable {
             throw AuthError(.notFound, "There is no such collection of users.")
         }
         let new = Accounts.NewAccount(kind: .system, status: .active, isEmailVerified: false, handled: [])
-        let body: OrderedDictionary<String, JSON> = ["username": .string(username)]
+        let body: JSON.Members = ["username": .string(username)]
         let user = try await app.accounts.create(new, body, in: collection, by: .commandLine)
         let key = try await app.apiKeys.reassign(of: user, in: collection, by: .commandLine)
         return (user.id.rawValue, key.text.reveal())

@@ -33,14 +33,16 @@ package struct Installation: Sendable {
             algorithm: configuration.signingAlgorithm,
             isShared: configuration.isShared
         )
+        let memory = MemoryPlan(configuration)
         services = Services(
             db: db,
             clock: clock,
             random: .system,
-            hasher: PasswordHasher(threads: HashingThreads(count: ProcessInfo.processInfo.activeProcessorCount)),
+            hasher: PasswordHasher(threads: HashingThreads(count: memory.hashingThreads)),
             sealingKey: try await SealingKeyFile(configuration).load(db),
             signingSecrets: secrets,
             ownAddress: OwnAddress(host: configuration.host, port: configuration.port),
+            memory: memory,
             logger: logger
         )
         try await FirstCollections(services: services).make()

@@ -14,6 +14,7 @@ struct Services: Sendable {
     let sealingKey: SealingKey
     let signingSecrets: SigningSecrets
     let ownAddress: OwnAddress
+    let memory: MemoryPlan
     let logger: Logger
     let lastSeen = LastSeen<Session> { tx, id, time in try tx.noteSessionSeen(id, at: time) }
     let lastUsed = LastSeen<UserSecret> { tx, id, time in try tx.noteSecretUsed(id, at: time) }
@@ -34,6 +35,7 @@ struct Services: Sendable {
         sealingKey: SealingKey,
         signingSecrets: SigningSecrets,
         ownAddress: OwnAddress,
+        memory: MemoryPlan,
         logger: Logger
     ) {
         self.db = db
@@ -44,6 +46,7 @@ struct Services: Sendable {
         self.sealingKey = sealingKey
         self.signingSecrets = signingSecrets
         self.ownAddress = ownAddress
+        self.memory = memory
         self.logger = logger
         nodeID = Hex.encode(random.bytes(8))
         settingsCache = Self.single(Topic.settings, db)
@@ -138,7 +141,8 @@ struct Services: Sendable {
     }
 
     private static func single<Value>(_ topic: String, _ db: any Database) -> Cache<Unkeyed, Value> {
-        Cache(capacity: 1, of: db) { $0 == topic ? .all : .none }
+        // It holds one value and no more, whatever that weighs.
+        Cache(bytesMax: .max, of: db, weighing: { _ in 0 }, affected: { $0 == topic ? .all : .none })
     }
 }
 

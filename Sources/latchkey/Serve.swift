@@ -25,9 +25,11 @@ struct Serve: AsyncParsableCommand {
             overrides["host"] = host
             overrides["port"] = port.map(String.init)
             let configuration = try await common.configuration(overrides)
+            let capacity = try Capacity(serving: configuration)
             let installation = try await Installation(configuration, logger: Output.logger(configuration.logLevel))
-            try await App(installation).serve { address, setUpURL in
+            try await App(installation).serve(within: capacity) { address, setUpURL in
                 Output.line("Latchkey \(Version.text) serves on \(address)")
+                for line in capacity.lines { Output.line(line) }
                 if let setUpURL {
                     Output.line(
                         "There is no admin yet. Create one within 24 hours, with this one-time address:\n  \(setUpURL)"

@@ -14,7 +14,7 @@ struct Collections: Sendable {
     }
 
     /// Throws `validation_failed`, `name_taken`.
-    func create(_ body: OrderedDictionary<String, JSON>, by actor: Actor) async throws -> Collection {
+    func create(_ body: JSON.Members, by actor: Actor) async throws -> Collection {
         let now = services.clock.now()
         let blank = Collection(
             id: CollectionID(at: now, random: services.random),
@@ -41,7 +41,7 @@ struct Collections: Sendable {
     /// stay as they are until they are written.
     ///
     /// Throws `not_found`, `validation_failed`, `name_taken`, `built_in`.
-    func change(_ nameOrID: String, to body: OrderedDictionary<String, JSON>, by actor: Actor) async throws
+    func change(_ nameOrID: String, to body: JSON.Members, by actor: Actor) async throws
         -> Collection
     {
         let id = try await find(nameOrID).id
@@ -86,13 +86,14 @@ extension Collection {
     }
 
     /// Every problem at once.
-    fileprivate func changed(by body: OrderedDictionary<String, JSON>, isNew: Bool, at now: Timestamp) throws
+    fileprivate func changed(by body: JSON.Members, isNew: Bool, at now: Timestamp) throws
         -> Collection
     {
         var problems: [String: String] = [:]
         var (name, schema, options) = (name, schema, options)
         if isNew && body["name"] == nil { problems["name"] = "is required" }
-        for (key, value) in body {
+        for (member, value) in body {
+            let key = member.text
             do {
                 switch key {
                 case "name":

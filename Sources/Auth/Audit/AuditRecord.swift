@@ -27,7 +27,7 @@ struct AuditRecord: Sendable {
             "id": .string(id.rawValue), "at": at.json, "action": .string(action), "actor_id": .optional(actorID),
             "subject_id": .optional(subjectID), "auth_impersonated_by": .optional(impersonatedBy), "ip": .string(ip),
             "user_agent": .optional(userAgent), "outcome": .string(outcome.rawValue),
-            "details": JSON(parsing: details) ?? .null,
+            "details": JSON(stored: details) ?? .null,
         ]
     }
 }

@@ -172,8 +172,17 @@ extension AuthError {
         validation([field: "can't be set for a guest: promote makes it a real account"])
     }
 
-    /// 422 with one message a field.
+    /// Fields that one answer names; a body can bring a thousand wrong ones.
+    static let problemsToldMax = 20
+
+    /// 422 with one message a field, of the first ``problemsToldMax`` in alphabetical order.
     static func validation(_ details: [String: String]) -> AuthError {
-        AuthError(.validationFailed, details: details)
+        guard details.count > problemsToldMax else { return AuthError(.validationFailed, details: details) }
+        let told = details.sorted { $0.key < $1.key }.prefix(problemsToldMax)
+        return AuthError(
+            .validationFailed,
+            "validation failed: \(details.count) problems, of which the first \(problemsToldMax) are named",
+            details: Dictionary(uniqueKeysWithValues: told.map { ($0.key, $0.value) })
+        )
     }
 }

@@ -4,12 +4,12 @@ struct Client: Sendable, Equatable {
 
     /// The numeric address: of the socket, or what a trusted proxy says.
     let address: String
-    /// Shortened to ``userAgentBytesMax``; nil when none was sent.
+    /// Shortened to ``userAgentBytesMax``, with a question mark for what isn't printable ASCII; nil when none was sent.
     let userAgent: String?
 
     init(address: String, userAgent: String?) {
         self.address = address
-        self.userAgent = userAgent.map { String(decoding: $0.utf8.prefix(Self.userAgentBytesMax), as: UTF8.self) }
+        self.userAgent = userAgent.map { TextGate.shown($0.utf8, bytesMax: Self.userAgentBytesMax) }
     }
 
     /// The server itself, in the background.

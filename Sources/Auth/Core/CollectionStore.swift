@@ -65,13 +65,13 @@ extension Transaction {
 
 extension Collection {
     init(_ row: Row) throws {
-        guard let fields = JSON(parsing: try row.get("fields", as: String.self)),
-            let options = JSON(parsing: try row.get("options", as: String.self))
+        guard let fields = JSON(stored: try row.get("fields", as: String.self)),
+            let options = JSON(stored: try row.get("options", as: String.self))
         else { throw DatabaseError.unreadable("fields") }
         self.init(
             id: try row.get("id"),
             name: try row.get("name"),
-            schema: try FieldSchema(json: fields),
+            schema: try FieldSchema(json: fields, isStored: true),
             options: try Options().changed(by: options),
             createdAt: try row.get("created_at"),
             updatedAt: try row.get("updated_at")

@@ -12,7 +12,11 @@ struct EmailAddress: Hashable, Sendable {
 
     let text: String
 
+    /// Before anything is composed, which can shorten a text to a third.
+    static let rawBytesMax = 3 * bytesMax
+
     init?(parsing raw: String) {
+        guard raw.utf8.count <= Self.rawBytesMax else { return nil }
         let text = raw.precomposedStringWithCanonicalMapping
         // U+212A, the Kelvin sign, would become a K: another mailbox than the one that was named.
         guard text.utf8.count <= Self.bytesMax, !raw.unicodeScalars.contains(where: Self.isASCIIInDisguise) else {
@@ -67,6 +71,7 @@ struct Username: Hashable, Sendable {
     let text: String
 
     init?(parsing raw: String) {
+        guard raw.utf8.count <= EmailAddress.rawBytesMax else { return nil }
         let text = raw.precomposedStringWithCanonicalMapping
         guard text.utf8.count <= Self.bytesMax, (1...Self.countMax).contains(text.count),
             text.unicodeScalars.first?.isMark == false,

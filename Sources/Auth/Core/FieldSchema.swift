@@ -1,4 +1,3 @@
-import Foundation
 import OrderedCollections
 
 /// The fields of a collection's records, with the rules for the implicit `email` and `username`.
@@ -25,13 +24,21 @@ struct FieldSchema: Sendable, Equatable {
         }
     }
 
-    /// Parses what an admin sends; throws ``Invalid``.
-    init(json: JSON) throws {
+    /// Of the whole definition, as JSON.
+    static let bytesMax = 65_536
+
+    /// Parses what an admin sends, or what is stored; throws ``Invalid``.
+    init(json: JSON, isStored: Bool = false) throws {
         guard case .array(let elements) = json else { throw Invalid("fields", "must be a list") }
         guard elements.count <= Self.fieldsMax else {
             throw Invalid("fields", "must be at most \(Self.fieldsMax) fields")
         }
-        fields = try elements.enumerated().map { index, element in try Field(json: element, place: "fields[\(index)]") }
+        fields = try elements.enumerated().map { index, element in
+            try Field(json: element, place: "fields[\(index)]", isStored: isStored)
+        }
+        guard isStored || self.json.serialized.utf8.count <= Self.bytesMax else {
+            throw Invalid("fields", "must be at most \(Self.bytesMax) bytes in all")
+        }
         for (index, field) in fields.enumerated() where fields[..<index].contains(where: { $0.name == field.name }) {
             throw Invalid("fields[\(index)].name", "is used twice")
         }
@@ -54,8 +61,8 @@ struct Field: Sendable, Equatable {
     /// bytes of a json.
     var min: JSON?
     var max: JSON?
-    /// A regular expression that a text must contain a match of; anchor it with `^…$` to bind the whole.
-    var pattern: String?
+    /// A text must contain a match of it; anchor it with `^…$` to bind the whole.
+    var pattern: Pattern?
     /// The choices of a select.
     var values: [String] = []
     /// A select that takes a list.
@@ -66,12 +73,16 @@ struct Field: Sendable, Equatable {
     var isIdentifying = false
 
     static let textCountMax = 5000
+    /// Before any character is counted.
+    static let textBytesMax = RecordInput.dataBytesMax
+    static let choicesMax = 200
+    static let choiceBytesMax = 500
     static let jsonBytesMax = 16_384
 
     /// Parses one element of `fields`; throws ``FieldSchema/Invalid`` naming the member.
-    init(json: JSON, place: String) throws {
+    init(json: JSON, place: String, isStored: Bool = false) throws {
         guard case .object(let members) = json else { throw FieldSchema.Invalid(place, "must be an object") }
-        guard let name = members["name"]?.text, Self.isName(name) else {
+        guard let name = members["name"]?.text, Self.isName(name), name.utf8.first != UInt8(ascii: "_") else {
             throw FieldSchema.Invalid("\(place).name", "must be 1 to 64 letters, digits or _, beginning with a letter")
         }
         guard !User.reservedKeys.contains(name) else { throw FieldSchema.Invalid("\(place).name", "is reserved") }
@@ -83,11 +94,11 @@ struct Field: Sendable, Equatable {
         }
         self.name = name
         self.type = type
-        for (key, value) in members { try set(key, to: value, at: "\(place).\(key)") }
+        for (key, value) in members { try set(key.text, to: value, at: "\(place).\(key)", isStored) }
         try checkTogether(place)
     }
 
-    private mutating func set(_ key: String, to value: JSON, at place: String) throws {
+    private mutating func set(_ key: String, to value: JSON, at place: String, _ isStored: Bool) throws {
         func flag() throws -> Bool {
             guard case .bool(let flag) = value else { throw FieldSchema.Invalid(place, "must be true or false") }
             return flag
@@ -102,15 +113,22 @@ struct Field: Sendable, Equatable {
         case "min": min = try type.bound(value, at: place)
         case "max": max = try type.bound(value, at: place)
         case "pattern":
-            guard let text = value.text, text.utf8.count <= 500, (try? NSRegularExpression(pattern: text)) != nil else {
-                throw FieldSchema.Invalid(place, "must be a regular expression of at most 500 bytes")
+            guard let text = value.text, text.utf8.count <= Pattern.bytesMax else {
+                throw FieldSchema.Invalid(place, "must be a regular expression of at most \(Pattern.bytesMax) bytes")
             }
-            pattern = text
+            do throws(Pattern.Unsupported) {
+                pattern = isStored ? Pattern(stored: text) : try Pattern(text)
+            } catch {
+                throw FieldSchema.Invalid(place, "must be a regular expression in RE2 syntax: \(error.reason)")
+            }
         case "values":
             guard case .array(let elements) = value, case let texts = elements.compactMap(\.text),
                 texts.count == elements.count,
-                texts.count <= 200, Set(texts).count == texts.count
-            else { throw FieldSchema.Invalid(place, "must be a list of at most 200 different texts") }
+                texts.count <= Self.choicesMax, Set(texts).count == texts.count
+            else { throw FieldSchema.Invalid(place, "must be a list of at most \(Self.choicesMax) different texts") }
+            guard texts.allSatisfy({ $0.utf8.count <= Self.choiceBytesMax }) else {
+                throw FieldSchema.Invalid(place, "must be texts of at most \(Self.choiceBytesMax) bytes")
+            }
             values = texts
         default: throw FieldSchema.Invalid(place, "is not a member of a field")
         }
@@ -142,14 +160,26 @@ struct Field: Sendable, Equatable {
         return most < least
     }
 
-    private static func isName(_ text: String) -> Bool {
-        text.wholeMatch(of: /[A-Za-z][A-Za-z0-9_]{0,63}/) != nil
+    static let nameBytesMax = 64
+
+    /// Letters and digits of ASCII and `_`, not beginning with a digit.
+    ///
+    /// Looked at byte by byte, since a body may bring a thousand names.
+    static func isName(_ text: String) -> Bool {
+        guard (1...nameBytesMax).contains(text.utf8.count), let first = text.utf8.first else { return false }
+        return !isDigit(first) && text.utf8.allSatisfy { isDigit($0) || isLetter($0) || $0 == UInt8(ascii: "_") }
+    }
+
+    private static func isDigit(_ byte: UInt8) -> Bool { (UInt8(ascii: "0")...UInt8(ascii: "9")).contains(byte) }
+
+    private static func isLetter(_ byte: UInt8) -> Bool {
+        (UInt8(ascii: "a")...UInt8(ascii: "z")).contains(byte | 0x20)
     }
 
     var json: JSON {
         [
             "name": .string(name), "type": .string(type.rawValue), "required": .bool(isRequired), "min": min ?? .null,
-            "max": max ?? .null, "pattern": .optional(pattern), "values": .array(values.map(JSON.string)),
+            "max": max ?? .null, "pattern": .optional(pattern?.text), "values": .array(values.map(JSON.string)),
             "multiple": .bool(isMultiple), "unique": .bool(isUnique), "identifying": .bool(isIdentifying),
         ]
     }

@@ -17,10 +17,15 @@ extension Field {
     }
 
     private func textProblem(_ text: String) -> String? {
+        // Bytes first: counting the characters of a large text is work too.
+        guard text.utf8.count <= Self.textBytesMax else { return "must be at most \(Self.textBytesMax) bytes" }
         if let problem = countProblem(text.count, "characters", defaultMax: Self.textCountMax) { return problem }
-        guard let pattern, let expression = try? NSRegularExpression(pattern: pattern) else { return nil }
-        let whole = NSRange(text.startIndex..., in: text)
-        return expression.firstMatch(in: text, range: whole) == nil ? "does not match the required pattern" : nil
+        guard let pattern else { return nil }
+        return switch pattern.matches(text) {
+        case true?: nil
+        case false?: "does not match the required pattern"
+        case nil: "can't be checked: an admin must replace this field's pattern by one of RE2's syntax"
+        }
     }
 
     private func emailProblem(_ value: JSON) -> String? {
@@ -29,7 +34,9 @@ extension Field {
     }
 
     private func urlProblem(_ value: JSON) -> String? {
-        guard let text = value.text, text.isHTTPURL else { return "must be an http or https URL" }
+        guard let text = value.text, text.utf8.count <= Self.textBytesMax, text.isHTTPURL else {
+            return "must be an http or https URL"
+        }
         return textProblem(text)
     }
 
@@ -54,9 +61,9 @@ extension Field {
     private func selectProblem(_ value: JSON) -> String? {
         let choices = "must be \(isMultiple ? "a list of" : "one of"): \(values.joined(separator: ", "))"
         guard isMultiple else { return value.text.map(values.contains) == true ? nil : choices }
-        guard case .array(let elements) = value, elements.allSatisfy({ $0.text.map(values.contains) == true }) else {
-            return choices
-        }
+        guard case .array(let elements) = value else { return choices }
+        guard elements.count <= values.count else { return "must be at most \(values.count) choices" }
+        guard elements.allSatisfy({ $0.text.map(values.contains) == true }) else { return choices }
         guard Set(elements.compactMap(\.text)).count == elements.count else { return "must not name a choice twice" }
         return countProblem(elements.count, "choices", defaultMax: values.count)
     }

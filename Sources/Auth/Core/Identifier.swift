@@ -78,6 +78,11 @@ enum Hex {
         }
     }
 
+    /// Of a digit in ASCII, in either case.
+    static func anyCaseValue(_ digit: UInt8) -> UInt8? {
+        (UInt8(ascii: "A")...UInt8(ascii: "F")).contains(digit) ? value(digit | 0x20) : value(digit)
+    }
+
     static func encode(_ bytes: some Sequence<UInt8>) -> String {
         var text = ""
         for byte in bytes {

@@ -10,14 +10,14 @@ enum JSON: Sendable, Equatable {
     case number(Double)
     case string(String)
     case array([JSON])
-    case object(OrderedDictionary<String, JSON>)
+    case object(Members)
 
-    /// Objects and arrays inside each other beyond this are refused before they are decoded.
-    static let depthMax = 32
+    /// The members of an object, in their order.
+    typealias Members = OrderedDictionary<MemberName, JSON>
 
-    /// Nil when the bytes are not one JSON value, read strictly by ``JSONParser``.
-    init?(parsing bytes: [UInt8]) {
-        guard let value = try? JSONParser.parse(bytes) else { return nil }
+    /// Nil when the bytes are not one JSON value within `budget`, read strictly by ``JSONParser``.
+    init?(parsing bytes: [UInt8], within budget: JSONBudget = .outside) {
+        guard let value = try? JSONParser.parse(bytes, within: budget) else { return nil }
         self = value
     }
 
@@ -25,9 +25,14 @@ enum JSON: Sendable, Equatable {
         self.init(parsing: Array(text.utf8))
     }
 
-    subscript(key: String) -> JSON? {
+    /// Reads what this server has written itself, such as a column of its database.
+    init?(stored text: String) {
+        self.init(parsing: Array(text.utf8), within: .stored)
+    }
+
+    subscript(name: String) -> JSON? {
         guard case .object(let members) = self else { return nil }
-        return members[key]
+        return members[name]
     }
 
     var text: String? {
@@ -41,7 +46,7 @@ enum JSON: Sendable, Equatable {
         case .null, .bool, .integer, .number: false
         case .string(let text): text.utf8.contains(0)
         case .array(let elements): elements.contains(where: \.containsNUL)
-        case .object(let members): members.contains { $0.key.utf8.contains(0) || $0.value.containsNUL }
+        case .object(let members): members.contains { $0.key.text.utf8.contains(0) || $0.value.containsNUL }
         }
     }
 }
@@ -55,7 +60,7 @@ extension JSON: ExpressibleByStringLiteral, ExpressibleByBooleanLiteral, Express
 extension JSON: ExpressibleByArrayLiteral, ExpressibleByDictionaryLiteral {
     init(arrayLiteral elements: JSON...) { self = .array(elements) }
 
-    init(dictionaryLiteral members: (String, JSON)...) {
+    init(dictionaryLiteral members: (MemberName, JSON)...) {
         self = .object(OrderedDictionary(members) { _, last in last })
     }
 }
@@ -65,7 +70,7 @@ extension JSON {
     static func optional(_ text: String?) -> JSON { text.map(JSON.string) ?? .null }
 
     /// The object with the members of `other` behind its own; `other` can't replace a member.
-    func merging(_ other: OrderedDictionary<String, JSON>) -> JSON {
+    func merging(_ other: Members) -> JSON {
         guard case .object(let members) = self else { return self }
         return .object(members.merging(other) { own, _ in own })
     }
@@ -99,7 +104,7 @@ extension JSON {
             bytes.append(UInt8(ascii: "{"))
             for (index, member) in members.elements.enumerated() {
                 if index > 0 { bytes.append(UInt8(ascii: ",")) }
-                Self.write(member.key, to: &bytes)
+                Self.write(member.key.text, to: &bytes)
                 bytes.append(UInt8(ascii: ":"))
                 member.value.write(to: &bytes)
             }
@@ -133,5 +138,44 @@ extension JSON {
         case 0x0A: bytes.append(UInt8(ascii: "n"))
         default: bytes.append(contentsOf: "u00\(Hex.encode(CollectionOfOne(byte)))".utf8)
         }
+    }
+}
+
+/// The name of a member, compared and hashed as bytes: two readers of a document must agree on which names are equal,
+/// and Swift's own comparison of texts normalises them first.
+struct MemberName: Hashable, Comparable, Sendable {
+    let text: String
+
+    init(_ text: String) {
+        self.text = text
+    }
+
+    static func == (left: MemberName, right: MemberName) -> Bool {
+        var (left, right) = (left.text, right.text)
+        return left.withUTF8 { left in right.withUTF8 { right in left.elementsEqual(right) } }
+    }
+
+    static func < (left: MemberName, right: MemberName) -> Bool {
+        left.text.utf8.lexicographicallyPrecedes(right.text.utf8)
+    }
+
+    func hash(into hasher: inout Hasher) {
+        var text = text
+        text.withUTF8 { hasher.combine(bytes: UnsafeRawBufferPointer($0)) }
+    }
+}
+
+extension MemberName: ExpressibleByStringInterpolation {
+    init(stringLiteral text: String) { self.init(text) }
+}
+
+extension MemberName: CustomStringConvertible {
+    var description: String { text }
+}
+
+extension OrderedDictionary where Key == MemberName {
+    subscript(name: String) -> Value? {
+        get { self[MemberName(name)] }
+        set { self[MemberName(name)] = newValue }
     }
 }

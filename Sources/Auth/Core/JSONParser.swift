@@ -1,38 +1,87 @@
 import OrderedCollections
 
+/// What a document may cost its reader.
+///
+/// Each bound holds before anything is hashed, compared or kept.
+struct JSONBudget: Sendable {
+    /// Objects and arrays inside each other.
+    let depthMax: Int
+    /// Values of all kinds.
+    let nodesMax: Int
+    /// Of one object.
+    let membersMax: Int
+    let nameBytesMax: Int
+    let numberBytesMax: Int
+    /// Whether names and strings pass the text gate.
+    let isTextChecked: Bool
+
+    /// For what others have written: request bodies, tokens, providers' documents, files.
+    static let outside = JSONBudget(
+        depthMax: 32,
+        nodesMax: 10_000,
+        membersMax: 1000,
+        nameBytesMax: TextKind.memberName.bytesMax,
+        numberBytesMax: 128,
+        isTextChecked: true
+    )
+    /// For what this server has written, also in versions that had no bounds.
+    static let stored = JSONBudget(
+        depthMax: 64,
+        nodesMax: .max,
+        membersMax: .max,
+        nameBytesMax: .max,
+        numberBytesMax: .max,
+        isTextChecked: false
+    )
+}
+
 /// Reads one JSON value, strictly by RFC 8259: UTF-8 without a byte order mark, no trailing commas, no lone surrogates,
-/// no number that a double can't hold, no member twice, and no deeper than ``JSON/depthMax``.
+/// no number that a double can't hold, no member twice, and nothing beyond the ``JSONBudget``.
 ///
 /// Ours and not `JSONDecoder`: that one guesses UTF-16, takes trailing commas, forgets the order of members, and costs
 /// a thrown error for each type it tries (docs/designs/001-own-router-json-and-jws.md).
 struct JSONParser {
-    /// Says nothing of the input: it may hold a password.
-    struct Malformed: Error {}
+    /// Why a document is refused; it says nothing of the input, which may hold a password.
+    enum Malformed: Error {
+        case syntax
+        case depth
+        case nodes
+        case members
+        case name
+        case number
+        /// More combining marks in a row than Stream-Safe Text allows.
+        case marks
+    }
 
     private let bytes: [UInt8]
+    private let budget: JSONBudget
     private var position = 0
+    private var nodes = 0
 
     /// Throws ``Malformed``.
-    static func parse(_ bytes: [UInt8]) throws(Malformed) -> JSON {
-        var parser = JSONParser(bytes: bytes)
+    static func parse(_ bytes: [UInt8], within budget: JSONBudget) throws(Malformed) -> JSON {
+        var parser = JSONParser(bytes: bytes, budget: budget)
         let value = try parser.value(depth: 0)
         parser.skipSpace()
-        guard parser.position == bytes.count else { throw Malformed() }
+        guard parser.position == bytes.count else { throw .syntax }
         return value
     }
 
-    private init(bytes: [UInt8]) {
+    private init(bytes: [UInt8], budget: JSONBudget) {
         self.bytes = bytes
+        self.budget = budget
     }
 
     private var next: UInt8? { position < bytes.count ? bytes[position] : nil }
 
     private mutating func value(depth: Int) throws(Malformed) -> JSON {
+        nodes += 1
+        guard nodes <= budget.nodesMax else { throw .nodes }
         skipSpace()
         switch next {
         case UInt8(ascii: "{"): return try object(depth: depth + 1)
         case UInt8(ascii: "["): return try array(depth: depth + 1)
-        case UInt8(ascii: "\""): return .string(try string())
+        case UInt8(ascii: "\""): return .string(try string(bytesMax: .max))
         case UInt8(ascii: "t"): return try word("true", .bool(true))
         case UInt8(ascii: "f"): return try word("false", .bool(false))
         case UInt8(ascii: "n"): return try word("null", .null)
@@ -41,28 +90,29 @@ struct JSONParser {
     }
 
     private mutating func object(depth: Int) throws(Malformed) -> JSON {
-        guard depth <= JSON.depthMax else { throw Malformed() }
+        guard depth <= budget.depthMax else { throw .depth }
         position += 1
-        var members: OrderedDictionary<String, JSON> = [:]
+        var members: JSON.Members = [:]
         skipSpace()
         if take("}") { return .object(members) }
         while true {
             skipSpace()
-            guard next == UInt8(ascii: "\"") else { throw Malformed() }
-            let key = try string()
+            guard next == UInt8(ascii: "\"") else { throw .syntax }
+            guard members.count < budget.membersMax else { throw .members }
+            let name = MemberName(try string(bytesMax: budget.nameBytesMax))
             skipSpace()
-            guard take(":") else { throw Malformed() }
+            guard take(":") else { throw .syntax }
             let value = try value(depth: depth)
             // Two readers of one text must not see different values.
-            guard members.updateValue(value, forKey: key) == nil else { throw Malformed() }
+            guard members.updateValue(value, forKey: name) == nil else { throw .syntax }
             skipSpace()
             if take("}") { return .object(members) }
-            guard take(",") else { throw Malformed() }
+            guard take(",") else { throw .syntax }
         }
     }
 
     private mutating func array(depth: Int) throws(Malformed) -> JSON {
-        guard depth <= JSON.depthMax else { throw Malformed() }
+        guard depth <= budget.depthMax else { throw .depth }
         position += 1
         var elements: [JSON] = []
         skipSpace()
@@ -71,29 +121,41 @@ struct JSONParser {
             elements.append(try value(depth: depth))
             skipSpace()
             if take("]") { return .array(elements) }
-            guard take(",") else { throw Malformed() }
+            guard take(",") else { throw .syntax }
         }
     }
 
-    private mutating func string() throws(Malformed) -> String {
+    /// A name or a string; one without escapes, as nearly all are, is taken in one piece.
+    private mutating func string(bytesMax: Int) throws(Malformed) -> String {
         position += 1
-        var text: [UInt8] = []
+        let start = position
+        while let byte = next, byte != UInt8(ascii: "\""), byte != UInt8(ascii: "\\"), byte >= 0x20 { position += 1 }
+        if next == UInt8(ascii: "\"") {
+            defer { position += 1 }
+            return try text(bytes[start..<position], bytesMax: bytesMax)
+        }
+        var unescaped = Array(bytes[start..<position])
         while let byte = next {
             position += 1
             switch byte {
-            case UInt8(ascii: "\""):
-                guard let string = String(validating: text, as: UTF8.self) else { throw Malformed() }
-                return string
-            case UInt8(ascii: "\\"): try escape(into: &text)
-            case 0..<0x20: throw Malformed()
-            default: text.append(byte)
+            case UInt8(ascii: "\""): return try text(unescaped[...], bytesMax: bytesMax)
+            case UInt8(ascii: "\\"): try escape(into: &unescaped)
+            case 0..<0x20: throw .syntax
+            default: unescaped.append(byte)
             }
         }
-        throw Malformed()
+        throw .syntax
+    }
+
+    private func text(_ bytes: ArraySlice<UInt8>, bytesMax: Int) throws(Malformed) -> String {
+        guard bytes.count <= bytesMax else { throw .name }
+        guard let text = String(validating: bytes, as: UTF8.self) else { throw .syntax }
+        guard !budget.isTextChecked || StreamSafeText.holds(text) else { throw .marks }
+        return text
     }
 
     private mutating func escape(into text: inout [UInt8]) throws(Malformed) {
-        guard let byte = next else { throw Malformed() }
+        guard let byte = next else { throw .syntax }
         position += 1
         switch byte {
         case UInt8(ascii: "\""), UInt8(ascii: "\\"), UInt8(ascii: "/"): text.append(byte)
@@ -105,22 +167,22 @@ struct JSONParser {
         case UInt8(ascii: "u"):
             var code = try codeUnit()
             if (0xD800..<0xDC00).contains(code) {
-                guard take("\\"), take("u") else { throw Malformed() }
+                guard take("\\"), take("u") else { throw .syntax }
                 let low = try codeUnit()
-                guard (0xDC00..<0xE000).contains(low) else { throw Malformed() }
+                guard (0xDC00..<0xE000).contains(low) else { throw .syntax }
                 code = 0x10000 + (code - 0xD800) << 10 + (low - 0xDC00)
             }
             // Half a pair is no scalar.
-            guard let scalar = Unicode.Scalar(code) else { throw Malformed() }
+            guard let scalar = Unicode.Scalar(code) else { throw .syntax }
             text.append(contentsOf: UTF8.encode(scalar).map(Array.init) ?? [])
-        default: throw Malformed()
+        default: throw .syntax
         }
     }
 
     private mutating func codeUnit() throws(Malformed) -> UInt32 {
         var code: UInt32 = 0
         for _ in 0..<4 {
-            guard let digit = next.flatMap({ Character(Unicode.Scalar($0)).hexDigitValue }) else { throw Malformed() }
+            guard let digit = next.flatMap(Hex.anyCaseValue) else { throw .syntax }
             position += 1
             code = code << 4 | UInt32(digit)
         }
@@ -142,21 +204,22 @@ struct JSONParser {
             if !take("+") { _ = take("-") }
             try digits()
         }
+        guard position - start <= budget.numberBytesMax else { throw .number }
         let text = String(decoding: bytes[start..<position], as: UTF8.self)
         if isInteger, let integer = Int64(text) { return .integer(integer) }
-        guard let double = Double(text), double.isFinite else { throw Malformed() }
+        guard let double = Double(text), double.isFinite else { throw .syntax }
         return .number(double)
     }
 
     private mutating func digits() throws(Malformed) {
         let start = position
         while let byte = next, (UInt8(ascii: "0")...UInt8(ascii: "9")).contains(byte) { position += 1 }
-        guard position > start else { throw Malformed() }
+        guard position > start else { throw .syntax }
     }
 
     private mutating func word(_ word: StaticString, _ value: JSON) throws(Malformed) -> JSON {
         for byte in word.description.utf8 {
-            guard next == byte else { throw Malformed() }
+            guard next == byte else { throw .syntax }
             position += 1
         }
         return value

@@ -19,7 +19,7 @@ struct User: Sendable {
     /// Signs in with a second factor.
     var isMFAEnabled = false
     /// The collection's own fields.
-    let data: OrderedDictionary<String, JSON>
+    let data: JSON.Members
     let createdAt: Timestamp
     let updatedAt: Timestamp
     var lastLoginAt: Timestamp?
@@ -68,5 +68,13 @@ struct User: Sendable {
         var user = self
         user.lastLoginAt = time
         return user
+    }
+}
+
+extension User {
+    /// About how many bytes it takes in a cache.
+    var memoryBytes: Int {
+        let texts = [email, username, pendingEmail].reduce(0) { $0 + ($1?.memoryBytes ?? 0) }
+        return MemoryLayout<User>.stride + 2 * 80 + texts + JSON.object(data).memoryBytes
     }
 }

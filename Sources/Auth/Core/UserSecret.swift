@@ -63,3 +63,10 @@ enum SecretType: String, CaseIterable, Sendable, SQLConvertible {
     /// Of a trusted device, in place of password and second factor.
     case device
 }
+
+extension UserSecret {
+    /// About how many bytes it takes in a cache.
+    var memoryBytes: Int {
+        MemoryLayout<UserSecret>.stride + 3 * 80 + (name?.memoryBytes ?? 0) + (scopes?.count ?? 0) * 32
+    }
+}

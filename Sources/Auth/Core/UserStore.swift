@@ -203,7 +203,7 @@ extension Transaction {
 
 extension User {
     init(_ row: Row) throws {
-        guard case .object(let data)? = JSON(parsing: try row.get("data", as: String.self)) else {
+        guard case .object(let data)? = JSON(stored: try row.get("data", as: String.self)) else {
             throw DatabaseError.unreadable("data")
         }
         self.init(

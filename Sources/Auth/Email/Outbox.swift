@@ -220,9 +220,11 @@ struct OutboxMail: Sendable {
     /// What the template's variables stand for; empty when the content is gone.
     func values(_ services: Services) -> [String: String] {
         guard let content, let text = services.sealingKey.open(content, place: Self.place(id)),
-            case .object(let members)? = JSON(parsing: text.reveal())
+            case .object(let members)? = JSON(stored: text.reveal())
         else { return [:] }
-        return Dictionary(uniqueKeysWithValues: members.compactMap { key, value in value.text.map { (key, $0) } })
+        return Dictionary(
+            uniqueKeysWithValues: members.compactMap { name, value in value.text.map { (name.text, $0) } }
+        )
     }
 
     /// The variables that every template has, and the mail's own, with a link from `base`.

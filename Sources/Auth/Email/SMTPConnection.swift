@@ -197,8 +197,8 @@ actor SMTPConnection {
 
     /// Up to the NUL, printable: a server may say anything.
     private static func text(_ bytes: UnsafeRawBufferPointer) -> String {
-        let text = String(decoding: bytes.prefix { $0 != 0 }.prefix(300), as: UTF8.self)
-        return String(text.unicodeScalars.filter { $0.value >= 0x20 && $0.value != 0x7F }.map(Character.init)).trimmed
+        let printed = bytes.prefix { $0 != 0 }.filter { $0 >= 0x20 && $0 != 0x7F }
+        return TextGate.shown(printed, bytesMax: TextKind.mailReply.bytesMax).trimmed
     }
 }
 

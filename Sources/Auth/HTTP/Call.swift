@@ -5,17 +5,17 @@ import OrderedCollections
 struct Call: Sendable {
     let services: Services
     let route: Route
-    /// When it was admitted.
-    let time: Timestamp
+    /// When it was admitted, with its body.
+    private(set) var time: Timestamp
     let parameters: [String: String]
     let query: [String: String]
     let client: Client
     /// What `:col` names.
     fileprivate(set) var namedCollection: Collection?
-    private let signedIn: Principal?
+    private var signedIn: Principal?
     /// The header `X-MFA-Code`.
     let mfaCode: String?
-    let body: OrderedDictionary<String, JSON>
+    private(set) var body: JSON.Members = [:]
 
     init(
         services: Services,
@@ -26,8 +26,7 @@ struct Call: Sendable {
         client: Client,
         collection: Collection?,
         principal: Principal?,
-        mfaCode: String?,
-        body: OrderedDictionary<String, JSON>
+        mfaCode: String?
     ) {
         self.services = services
         self.route = route
@@ -38,7 +37,19 @@ struct Call: Sendable {
         namedCollection = collection
         signedIn = principal
         self.mfaCode = mfaCode
-        self.body = body
+    }
+
+    /// Notes that all of the body has come, and who is signed in by then.
+    mutating func bodyCame(at time: Timestamp, from principal: Principal?) {
+        self.time = time
+        signedIn = principal
+    }
+
+    /// The same call with the members of its body.
+    func with(_ body: JSON.Members) -> Call {
+        var call = self
+        call.body = body
+        return call
     }
 
     /// Who calls.
@@ -74,7 +85,7 @@ struct Call: Sendable {
     /// The parts of the query, read like members of a body.
     var queryFields: Fields {
         Fields(
-            members: OrderedDictionary(uniqueKeysWithValues: query.map { ($0.key, JSON.string($0.value)) }),
+            members: OrderedDictionary(uniqueKeysWithValues: query.map { (MemberName($0.key), JSON.string($0.value)) }),
             at: time
         )
     }
@@ -95,7 +106,7 @@ struct Answer: Sendable {
     var status = 200
     var content: Content
     /// Members beside `data`.
-    var extra: OrderedDictionary<String, JSON> = [:]
+    var extra: JSON.Members = [:]
     /// Nil: not to be stored.
     var cacheSeconds: Int?
 
@@ -139,11 +150,11 @@ struct Answer: Sendable {
 struct Fields: Sendable {
     static let textBytesMax = 1024
 
-    private let members: OrderedDictionary<String, JSON>
+    private let members: JSON.Members
     let time: Timestamp
     private(set) var problems: [String: String] = [:]
 
-    init(members: OrderedDictionary<String, JSON>, at time: Timestamp) {
+    init(members: JSON.Members, at time: Timestamp) {
         self.members = members
         self.time = time
     }
@@ -166,9 +177,13 @@ struct Fields: Sendable {
         return nil
     }
 
-    /// A password: a text of any length, for the policy to judge.
+    /// A password, for the policy to judge or to be compared.
+    ///
+    /// One that is longer than any can be is cut, and stays longer: it is wrong at the cost of every other wrong one.
     mutating func secret(_ key: String) -> Secret<String> {
-        Secret(text(key, bytesMax: .max))
+        let text = text(key, bytesMax: .max)
+        guard text.utf8.count > PasswordPolicy.bytesMax else { return Secret(text) }
+        return Secret(TextGate.shown(text.utf8, bytesMax: PasswordPolicy.bytesMax + 1))
     }
 
     func has(_ key: String) -> Bool { members[key] != nil }
@@ -194,7 +209,7 @@ struct Fields: Sendable {
     }
 
     /// An object that may be missing; then it is empty.
-    mutating func object(_ key: String) -> OrderedDictionary<String, JSON> {
+    mutating func object(_ key: String) -> JSON.Members {
         switch members[key] {
         case nil, .null?: return [:]
         case .object(let members)?: return members

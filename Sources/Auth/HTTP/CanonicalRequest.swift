@@ -6,17 +6,21 @@ struct CanonicalRequest: Sendable {
     let segments: [String]
     private let queryText: Substring
 
-    static let targetBytesMax = 8192
+    /// Of a query or a form.
+    static let pairsMax = 1000
 
     /// Throws `malformed` for what isn't a path.
     init(target: String) throws {
-        guard target.utf8.count <= Self.targetBytesMax else {
-            throw AuthError(.malformed, "The request's target is too long.")
+        guard let target = TextGate.text(target, as: .target) else {
+            throw AuthError(
+                .malformed,
+                "The request's target is longer than \(TextKind.target.bytesMax) bytes, or not ASCII. Percent-encode it."
+            )
         }
         let halves = target.split(separator: "?", maxSplits: 1, omittingEmptySubsequences: false)
         var segments: [String] = []
         for raw in Self.withoutOrigin(halves.first ?? "").split(separator: "/") {
-            guard let segment = Self.decode(raw, plusIsSpace: false) else {
+            guard let segment = Self.decode(raw, as: .pathSegment, plusIsSpace: false) else {
                 throw AuthError(.malformed, "The path can't be read.")
             }
             switch segment {
@@ -50,9 +54,12 @@ struct CanonicalRequest: Sendable {
     static func pairs(_ text: Substring) throws -> [String: String] {
         var pairs: [String: String] = [:]
         for pair in text.split(separator: "&") {
+            guard pairs.count < pairsMax else {
+                throw AuthError(.malformed, "The query or form has more than \(pairsMax) parts.")
+            }
             let halves = pair.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
-            guard let key = decode(halves[0], plusIsSpace: true),
-                let value = decode(halves.count > 1 ? halves[1] : "", plusIsSpace: true)
+            guard let key = decode(halves[0], as: .memberName, plusIsSpace: true),
+                let value = decode(halves.count > 1 ? halves[1] : "", as: .formValue, plusIsSpace: true)
             else { throw AuthError(.malformed, "The query or form can't be read.") }
             // The first one counts; a second can't replace what was decided by it.
             if pairs[key] == nil { pairs[key] = value }
@@ -60,28 +67,23 @@ struct CanonicalRequest: Sendable {
         return pairs
     }
 
-    /// Nil for broken escapes, NUL and what isn't UTF-8.
-    private static func decode(_ text: Substring, plusIsSpace: Bool) -> String? {
-        guard text.utf8.contains(where: { $0 == UInt8(ascii: "%") || $0 == UInt8(ascii: "+") || $0 == 0 }) else {
-            return String(text)
-        }
+    /// Nil for broken escapes, NUL and what the text gate refuses.
+    private static func decode(_ text: Substring, as kind: TextKind, plusIsSpace: Bool) -> String? {
+        let needsDecoding = { (byte: UInt8) in byte == UInt8(ascii: "%") || byte == UInt8(ascii: "+") || byte == 0 }
+        guard text.utf8.contains(where: needsDecoding) else { return TextGate.text(String(text), as: kind) }
         var bytes: [UInt8] = []
         var rest = text.utf8[...]
         while let byte = rest.popFirst() {
             switch byte {
             case UInt8(ascii: "%"):
-                guard let high = rest.popFirst().flatMap(value), let low = rest.popFirst().flatMap(value) else {
-                    return nil
-                }
+                guard let high = rest.popFirst().flatMap(Hex.anyCaseValue),
+                    let low = rest.popFirst().flatMap(Hex.anyCaseValue)
+                else { return nil }
                 bytes.append(high << 4 | low)
             case UInt8(ascii: "+") where plusIsSpace: bytes.append(UInt8(ascii: " "))
             default: bytes.append(byte)
             }
         }
-        return bytes.contains(0) ? nil : String(validating: bytes, as: UTF8.self)
-    }
-
-    private static func value(_ digit: UInt8) -> UInt8? {
-        Character(Unicode.Scalar(digit)).hexDigitValue.map(UInt8.init)
+        return bytes.contains(0) ? nil : TextGate.text(bytes, as: kind)
     }
 }

@@ -12,6 +12,14 @@ extension Responder {
         case let error as any HTTPResponseError:
             // Hummingbird's own, such as a connection that breaks off inside a body.
             AuthError(error.status.code == 413 ? .tooLarge : .malformed, cause: error)
+        case BodyBudget.Refusal.process: AuthError(.overloaded, cause: error, retryAfterSeconds: 1)
+        case BodyBudget.Refusal.address:
+            AuthError(
+                .rateLimited,
+                "Your address is sending too many large bodies at once. Wait until some are done.",
+                cause: error,
+                retryAfterSeconds: 1
+            )
         case DatabaseError.unavailable, DatabaseError.denied:
             AuthError(.unavailable, cause: error, retryAfterSeconds: 2)
         default: AuthError(.unexpected, cause: error)

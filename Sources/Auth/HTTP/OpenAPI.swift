@@ -6,10 +6,11 @@ struct OpenAPI: Sendable {
     let routes: [Route]
 
     var document: JSON {
-        var paths: OrderedDictionary<String, JSON> = [:]
+        var paths: JSON.Members = [:]
         for route in routes {
             let path = Self.template(route.path)
-            paths[path] = (paths[path] ?? [:]).merging([route.method.rawValue.lowercased(): operation(route)])
+            let method = MemberName(route.method.rawValue.lowercased())
+            paths[path] = (paths[path] ?? [:]).merging([method: operation(route)])
         }
         return [
             "openapi": "3.1.0",
@@ -33,7 +34,7 @@ struct OpenAPI: Sendable {
     }
 
     private func operation(_ route: Route) -> JSON {
-        var operation: OrderedDictionary<String, JSON> = [
+        var operation: JSON.Members = [
             "summary": .string(route.summary),
             "operationId": .string(Self.name(route)),
             "tags": [.string(route.path.hasPrefix("/api/admin") || route.admits == .admin ? "admin" : "accounts")],
@@ -119,8 +120,8 @@ struct OpenAPI: Sendable {
 extension JSON {
     init(_ texts: [String: String]) {
         self = .object(
-            OrderedDictionary(
-                uniqueKeysWithValues: texts.sorted { $0.key < $1.key }.map { ($0.key, .string($0.value)) }
+            Members(
+                uniqueKeysWithValues: texts.sorted { $0.key < $1.key }.map { (MemberName($0.key), .string($0.value)) }
             )
         )
     }

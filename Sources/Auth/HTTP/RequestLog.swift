@@ -77,7 +77,7 @@ final class RequestLog: Sendable {
     /// The last lines of this process that have these members, the newest first.
     func recent(with wanted: [String: String], page: Paging) -> PageOf<JSON> {
         let lines = kept.withLock { Array($0) }
-        let found = lines.reversed().compactMap { JSON(parsing: $0) }.filter { line in
+        let found = lines.reversed().compactMap { JSON(parsing: $0, within: .stored) }.filter { line in
             wanted.allSatisfy { key, text in
                 if case .integer(let number)? = line[key] { String(number) == text } else { line[key]?.text == text }
             }

@@ -33,8 +33,9 @@ struct Responder: HTTPResponder {
         do {
             let settings = try await services.settingsOrLast()
             trail.client = client(of: request, context, settings)
-            if let preflight = CORS.preflight(request, settings) {
-                response = preflight
+            if CORS.isPreflight(request) {
+                try limit(trail.client, as: .probe, settings)
+                response = CORS.preflight()
             } else {
                 response = render(try await answer(request, settings, &trail))
             }
@@ -90,7 +91,7 @@ struct Responder: HTTPResponder {
         try limit(trail.client, as: label, settings)
         let (route, parameters) = try found(match)
         let collection = try await collection(parameters["col"])
-        var principal = try await authenticator.principal(authorization: request.headers[.authorization], for: route)
+        var principal = try await authenticator.principal(of: request, for: route)
         trail.principal = principal
         try route.admit(principal, collection: collection, parameters: parameters, settings)
         if let feature = route.feature, !settings.isOn(feature) {
@@ -99,30 +100,37 @@ struct Responder: HTTPResponder {
         if route.needsMail {
             try MailTransport(settings, services.ownAddress).check(settings, services.ownAddress)
         }
-        let body = route.takes == nil ? [:] : try await Body.read(request, for: route)
-        if route.takes != nil && principal != nil {
-            // Who sent the head long ago may have been signed out while the body came.
-            principal = try await authenticator.principal(authorization: request.headers[.authorization], for: route)
+        var call = Call(
+            services: services,
+            route: route,
+            time: services.clock.now(),
+            parameters: parameters,
+            query: query,
+            client: trail.client,
+            collection: collection,
+            principal: principal,
+            mfaCode: try request.text(of: .xMFACode)
+        )
+        guard route.takes != nil else { return try await route.handler(call) }
+        let body = try await Body(of: request, for: route)
+        if principal != nil {
+            // The caller may have been signed out while the body came.
+            principal = try await authenticator.principal(of: request, for: route)
             try route.admit(principal, collection: collection, parameters: parameters, settings)
         }
-        return try await route.handler(
-            Call(
-                services: services,
-                route: route,
-                time: services.clock.now(),
-                parameters: parameters,
-                query: query,
-                client: trail.client,
-                collection: collection,
-                principal: principal,
-                mfaCode: request.headers[.xMFACode],
-                body: body
-            )
-        )
+        call.bodyCame(at: services.clock.now(), from: principal)
+        guard body.isLarge else { return try await route.handler(call.with(body.members())) }
+        return try await withTaskExecutorPreference(Self.largeBodies) { [call] in
+            try await route.handler(call.with(body.members()))
+        }
     }
 
+    private static let largeBodies = LargeBodies()
+
     private func client(of request: Request, _ context: AppContext, _ settings: Settings) -> Client {
-        let forwarded = settings.trustedProxies.isEmpty ? [] : request.headers[values: .xForwardedFor]
+        let forwarded =
+            settings.trustedProxies.isEmpty
+            ? [] : request.headers[values: .xForwardedFor].map { TextGate.text($0, as: .headerValue) ?? "" }
         let address = ClientAddress.resolve(
             socket: context.socketAddress,
             forwardedFor: forwarded,
@@ -170,5 +178,14 @@ struct Responder: HTTPResponder {
             headers: headers,
             body: ResponseBody(byteBuffer: ByteBuffer(bytes: answer.bytes))
         )
+    }
+}
+
+extension Authenticator {
+    /// Throws `invalid_token` for a header that is looked at and isn't ASCII.
+    fileprivate func principal(of request: Request, for route: Route) async throws -> Principal? {
+        guard route.admits != .open else { return nil }
+        let header = Result { try request.text(of: .authorization, else: .invalidToken) }
+        return try await principal(authorization: header, for: route)
     }
 }

@@ -32,11 +32,8 @@ extension HTTPField.Name {
 enum CORS {
     private static let preflightSeconds = "600"
 
-    /// The answer to a preflight request (Fetch standard); nil when it isn't one.
-    static func preflight(_ request: Request, _ settings: Settings) -> Response? {
-        guard request.method == .options, request.headers[.origin] != nil,
-            request.headers[.accessControlRequestMethod] != nil
-        else { return nil }
+    /// The answer to a preflight request (Fetch standard).
+    static func preflight() -> Response {
         var headers = HTTPFields()
         headers[.accessControlAllowMethods] = "GET, POST, PUT, PATCH, DELETE"
         headers[.accessControlAllowHeaders] = "Authorization, Content-Type, X-MFA-Code"
@@ -44,8 +41,13 @@ enum CORS {
         return Response(status: .noContent, headers: headers)
     }
 
+    static func isPreflight(_ request: Request) -> Bool {
+        request.method == .options && request.headers[.origin] != nil
+            && request.headers[.accessControlRequestMethod] != nil
+    }
+
     static func allow(_ request: Request, _ settings: Settings, _ response: inout Response) {
-        guard let origin = request.headers[.origin] else { return }
+        guard let origin = request.headers[.origin].flatMap({ TextGate.text($0, as: .headerValue) }) else { return }
         if let allowed = settings.corsOrigins {
             response.headers[.vary] = "Origin"
             guard allowed.contains(origin) else { return }

@@ -29,9 +29,9 @@ indirect enum Shape: Sendable {
     }
 
     private static func object(_ members: [Member], _ others: Shape?) -> JSON {
-        var schema: OrderedDictionary<String, JSON> = ["type": "object"]
+        var schema: JSON.Members = ["type": "object"]
         schema["properties"] = .object(
-            OrderedDictionary(uniqueKeysWithValues: members.map { ($0.name, $0.shape.schema) })
+            OrderedDictionary(uniqueKeysWithValues: members.map { (MemberName($0.name), $0.shape.schema) })
         )
         let required = members.filter(\.isRequired).map { JSON.string($0.name) }
         if !required.isEmpty { schema["required"] = .array(required) }

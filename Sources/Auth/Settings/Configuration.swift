@@ -17,6 +17,11 @@ package struct Configuration: Sendable {
     let signingAlgorithm: SigningAlgorithm
     let sealingKey: Secret<[UInt8]>?
     package let logLevel: Logger.Level
+    /// What the process may use; nil takes the default for the machine.
+    let memoryMegabytes: Int?
+    /// Fewer than the machine would carry.
+    let connectionsMax: Int?
+    let connectionsPerAddressMax: Int?
 
     /// Where the accounts are.
     enum Store: Sendable {
@@ -49,7 +54,7 @@ package struct Configuration: Sendable {
     /// The options by their names in `latchkey.json`; in the environment they are `LATCHKEY_` and the name in capitals.
     private static let options = [
         "host", "port", "data_dir", "database_url", "database_pool_size", "database_pool_wait_ms", "jwt_secret",
-        "jwt_algorithm", "sealing_key", "log_level",
+        "jwt_algorithm", "sealing_key", "log_level", "memory_mb", "connections_max", "connections_per_address_max",
     ]
 
     /// `overrides` are what the command line gave, by option name.
@@ -97,6 +102,16 @@ package struct Configuration: Sendable {
             )
         }
         let store = store(values, &problems)
+        let memoryMin = (MemoryPlan.bytesMin + MemoryPlan.megabyte - 1) / MemoryPlan.megabyte
+        let memory = number(values, "memory.mb", "memory_mb", memoryMin...1_000_000, &problems)
+        let connections = number(values, "connections.max", "connections_max", 16...1_000_000, &problems)
+        let perAddress = number(
+            values,
+            "connections.per.address.max",
+            "connections_per_address_max",
+            1...1_000_000,
+            &problems
+        )
         guard problems.isEmpty, let port, let algorithm, let level else { throw Invalid(problems: problems) }
         return Configuration(
             host: values.string(forKey: "host", default: "127.0.0.1"),
@@ -106,31 +121,34 @@ package struct Configuration: Sendable {
             signingSecret: secret.map { Secret(Array($0.utf8)) },
             signingAlgorithm: algorithm,
             sealingKey: sealing.map(Secret.init),
-            logLevel: level
+            logLevel: level,
+            memoryMegabytes: memory,
+            connectionsMax: connections,
+            connectionsPerAddressMax: perAddress
         )
     }
 
-    private static func store(_ values: ConfigReader, _ problems: inout [String]) -> Store {
-        func number(_ key: ConfigKey, _ name: String, _ range: ClosedRange<Int>, _ defaultValue: Int) -> Int {
-            let number = values.string(forKey: key).map { Int($0) ?? -1 } ?? defaultValue
-            if !range.contains(number) {
-                problems.append("\(name) must be a number from \(range.lowerBound) to \(range.upperBound).")
-            }
-            return number
+    /// A whole number that need not be given.
+    private static func number(
+        _ values: ConfigReader,
+        _ key: ConfigKey,
+        _ name: String,
+        _ range: ClosedRange<Int>,
+        _ problems: inout [String]
+    ) -> Int? {
+        guard let number = values.string(forKey: key).map({ Int($0) ?? -1 }) else { return nil }
+        if !range.contains(number) {
+            problems.append("\(name) must be a number from \(range.lowerBound) to \(range.upperBound).")
         }
+        return number
+    }
+
+    private static func store(_ values: ConfigReader, _ problems: inout [String]) -> Store {
+        let size = number(values, "database.pool.size", "database_pool_size", 1...1000, &problems)
+        let wait = number(values, "database.pool.wait.ms", "database_pool_wait_ms", 1...600_000, &problems)
         let limits = PostgresLimits(
-            connections: number(
-                "database.pool.size",
-                "database_pool_size",
-                1...1000,
-                PostgresLimits.connectionsDefault
-            ),
-            waitMilliseconds: number(
-                "database.pool.wait.ms",
-                "database_pool_wait_ms",
-                1...600_000,
-                PostgresLimits.waitMillisecondsDefault
-            )
+            connections: size ?? PostgresLimits.connectionsDefault,
+            waitMilliseconds: wait ?? PostgresLimits.waitMillisecondsDefault
         )
         guard let url = values.string(forKey: "database.url", isSecret: true) else { return .sqlite }
         if let problem = PostgresDatabase.problem(with: url) { problems.append("database_url \(problem).") }
@@ -148,12 +166,12 @@ package struct Configuration: Sendable {
         var values: [String: String] = [:]
         for (key, value) in members {
             switch value {
-            case _ where !options.contains(key) || key == "data_dir":
+            case _ where !options.contains(key.text) || key == "data_dir":
                 problems.append(
                     "\(path): \(key) is not an option; there are \(options.filter { $0 != "data_dir" }.joined(separator: ", "))."
                 )
-            case .string(let text): values[key] = text
-            case .integer(let integer): values[key] = String(integer)
+            case .string(let text): values[key.text] = text
+            case .integer(let integer): values[key.text] = String(integer)
             case .null, .bool, .number, .array, .object:
                 problems.append("\(path): \(key) must be a text or a whole number.")
             }

@@ -26,13 +26,15 @@ struct SettingsRoutes: Sendable {
     }
 
     private func data() async throws -> JSON {
-        .object(try await changes.all().mapValues(JSON.string))
+        let all = try await changes.all()
+        return .object(JSON.Members(uniqueKeysWithValues: all.map { (MemberName($0.key), .string($0.value)) }))
     }
 
     @Sendable private func patch(_ call: Call) async throws -> Answer {
         var values: [String: String?] = [:]
         var problems: [String: String] = [:]
-        for (key, value) in call.body {
+        for (name, value) in call.body {
+            let key = name.text
             switch value {
             case .string(let text): values[key] = text
             case .null: values[key] = .some(nil)

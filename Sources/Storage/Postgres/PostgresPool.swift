@@ -215,7 +215,7 @@ package struct PostgresLimits: Sendable {
     package static let connectionsDefault = 8
     package static let waitMillisecondsDefault = 5000
 
-    let connections: Int
+    package let connections: Int
     /// Without a free connection in this time, a transaction is given up before it has begun.
     let waitMilliseconds: Int
     let waitingMax: Int

@@ -57,7 +57,7 @@ import Testing
         var documented: Set<String> = []
         for (path, operations) in paths {
             guard case .object(let operations) = operations else { continue }
-            for method in operations.keys { documented.insert("\(method.uppercased()) \(path)") }
+            for method in operations.keys { documented.insert("\(method.text.uppercased()) \(path)") }
         }
         #expect(documented == Set(server.app.routes.map { "\($0.method.rawValue) \(OpenAPI.template($0.path))" }))
         // The other way: what the document tells is answered by the router.

@@ -10,7 +10,7 @@ struct CacheTests {
     private let loads = Loads()
 
     init() {
-        cache = Cache(capacity: 10, of: db) { topic in
+        cache = Cache(bytesMax: 20 * 200, of: db, weighing: { _ in 200 - Cache<String, Int>.entryBytes }) { topic in
             if topic == "everything" { return .all }
             return topic.hasPrefix("entry:") ? .one(String(topic.dropFirst("entry:".count))) : .none
         }

@@ -121,7 +121,15 @@ struct FieldSchemaTests {
         (#""type":"date","max":"2026-02-30""#, "max", "must be a date such as 2026-01-31"),
         (#""type":"bool","min":0"#, "min", "has no meaning for a bool"),
         (#""type":"bool","max":true"#, "max", "has no meaning for a bool"),
-        (#""type":"text","pattern":"[""#, "pattern", "must be a regular expression of at most 500 bytes"),
+        (#""type":"text","pattern":"[""#, "pattern", "must be a regular expression in RE2 syntax: missing ]: ["),
+        (
+            #""type":"text","pattern":"(a)\\1""#, "pattern",
+            "must be a regular expression in RE2 syntax: invalid escape sequence: \\1"
+        ),
+        (
+            #""type":"text","pattern":"(?=a)b""#, "pattern",
+            "must be a regular expression in RE2 syntax: invalid perl operator: (?="
+        ),
         (#""type":"text","pattern":5"#, "pattern", "must be a regular expression of at most 500 bytes"),
         (#""type":"number","pattern":"^1$""#, "pattern", "belongs to a text, email or url"),
         (#""type":"select","values":["a"],"pattern":"a""#, "pattern", "belongs to a text, email or url"),

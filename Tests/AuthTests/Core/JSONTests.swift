@@ -111,7 +111,7 @@ struct JSONTests {
     @Test func `control characters are written as escapes`() {
         for value in Array(0x00...0x1F) + [0x7F] as [UInt8] {
             let text = String(decoding: [value], as: UTF8.self)
-            let written = JSON.object([text: .string(text)]).serialized
+            let written = JSON.object([MemberName(text): .string(text)]).serialized
             #expect(written.utf8.allSatisfy { (0x20..<0x7F).contains($0) }, "\(value)")
             #expect(JSON(parsing: written)?[text]?.text == text, "\(value)")
         }
@@ -164,13 +164,13 @@ struct JSONTests {
         func nested(_ depth: Int, _ open: String, _ close: String, _ core: String) -> String {
             String(repeating: open, count: depth) + core + String(repeating: close, count: depth)
         }
-        #expect(JSON.depthMax == 32)
-        #expect(JSON(parsing: nested(JSON.depthMax, "[", "]", "")) != nil)
-        #expect(JSON(parsing: nested(JSON.depthMax + 1, "[", "]", "")) == nil)
-        #expect(JSON(parsing: nested(JSON.depthMax, "{\"a\":", "}", "1")) != nil)
-        #expect(JSON(parsing: nested(JSON.depthMax + 1, "{\"a\":", "}", "1")) == nil)
-        #expect(JSON(parsing: nested(JSON.depthMax / 2, "[{\"a\":", "}]", "1")) != nil)
-        #expect(JSON(parsing: nested(JSON.depthMax / 2, "[{\"a\":", "}]", "[]")) == nil)
+        #expect(JSONBudget.outside.depthMax == 32)
+        #expect(JSON(parsing: nested(JSONBudget.outside.depthMax, "[", "]", "")) != nil)
+        #expect(JSON(parsing: nested(JSONBudget.outside.depthMax + 1, "[", "]", "")) == nil)
+        #expect(JSON(parsing: nested(JSONBudget.outside.depthMax, "{\"a\":", "}", "1")) != nil)
+        #expect(JSON(parsing: nested(JSONBudget.outside.depthMax + 1, "{\"a\":", "}", "1")) == nil)
+        #expect(JSON(parsing: nested(JSONBudget.outside.depthMax / 2, "[{\"a\":", "}]", "1")) != nil)
+        #expect(JSON(parsing: nested(JSONBudget.outside.depthMax / 2, "[{\"a\":", "}]", "[]")) == nil)
         #expect(JSON(parsing: nested(200_000, "[", "]", "")) == nil)
         #expect(JSON(parsing: String(repeating: "[", count: 1_000_000)) == nil)
         #expect(JSON(parsing: String(repeating: "{\"a\":", count: 200_000)) == nil)
@@ -188,12 +188,19 @@ struct JSONTests {
 
     /// Two readers of one text must not see different values.
     @Test(arguments: [
-        "{\"a\":1,\"a\":2}", "{\"a\":1,\"a\":1}", "{\"a\":1,\"\\u0061\":2}", "{\"\u{E9}\":1,\"e\u{301}\":2}",
+        "{\"a\":1,\"a\":2}", "{\"a\":1,\"a\":1}", "{\"a\":1,\"\\u0061\":2}", "{\"\u{E9}\":1,\"\\u00e9\":2}",
         "{\"x\":{\"a\":1,\"b\":2,\"a\":3}}",
         "[{\"a\":{\"a\":1,\"a\":2}}]", "{\"\":1,\"\":2}",
     ])
     func `a member that is there twice is refused`(_ text: String) {
         #expect(JSON(parsing: text) == nil)
+    }
+
+    @Test func `names are compared as bytes`() throws {
+        let json = try #require(JSON(parsing: "{\"\u{E9}\":1,\"e\u{301}\":2}"))
+        #expect(json["\u{E9}"] == 1)
+        #expect(json["e\u{301}"] == 2)
+        #expect(json.serialized == "{\"\u{E9}\":1,\"e\u{301}\":2}")
     }
 
     @Test func `the same name in two objects is two members`() {
@@ -241,11 +248,11 @@ extension JSON {
                 (0..<Int.random(in: 0..<5, using: &random)).map { _ in Self.random(depth: depth - 1, &random) }
             )
         default:
-            var members: [String: JSON] = [:]
+            var members: JSON.Members = [:]
             for _ in 0..<Int.random(in: 0..<5, using: &random) {
                 members[text(&random)] = Self.random(depth: depth - 1, &random)
             }
-            return .object(OrderedDictionary(uniqueKeysWithValues: members.sorted { $0.key < $1.key }))
+            return .object(members)
         }
     }
 

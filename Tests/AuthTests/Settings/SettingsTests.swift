@@ -80,7 +80,7 @@ import Testing
             let reply = try await server.send(
                 .patch,
                 Self.path,
-                .object([key: value, "password.blocklist": "0"]),
+                .object([MemberName(key): value, "password.blocklist": "0"]),
                 token: admin
             )
             #expect(reply.status == 422, "\(key)")

@@ -49,7 +49,7 @@ enum ScriptedProvider {
     static func body(_ profile: Profile, at provider: String = "google", state: String? = nil, record: JSON? = nil)
         -> JSON
     {
-        var body: OrderedDictionary<String, JSON> = [
+        var body: JSON.Members = [
             "provider": .string(provider), "code": .string(code(profile)), "redirectUri": redirectURI,
         ]
         body["state"] = state.map(JSON.string)

@@ -111,6 +111,7 @@ final class TestServer: Sendable {
                 isShared: node.isShared
             ),
             ownAddress: OwnAddress(host: host, port: 8090),
+            memory: MemoryPlan(cores: 2, machineBytes: 1 << 34),
             logger: logger
         )
         var options = ["data_dir": directory.path, "log_level": "critical"]
@@ -295,7 +296,7 @@ extension JSON {
     /// With another member.
     func with(_ key: String, _ value: JSON) -> JSON {
         guard case .object(let members) = self else { return self }
-        return .object(members.merging([key: value]) { _, new in new })
+        return .object(members.merging([MemberName(key): value]) { _, new in new })
     }
 }
 

@@ -10,7 +10,7 @@ struct APIKeys: Sendable {
 
     init(services: Services) {
         self.services = services
-        keys = Cache(capacity: Authenticator.cachedMax, of: services.db) { topic in
+        keys = Cache(bytesMax: services.memory.keyCacheBytes, of: services.db, weighing: \.memoryBytes) { topic in
             Topic.secretID(topic).map { .one($0) } ?? .none
         }
     }

@@ -12,7 +12,7 @@ struct Accounts: Sendable {
     /// that is taken gets the same answer as one that is free, and its owner a mail.
     ///
     /// Throws `forbidden`, `validation_failed`, `email_taken`, `username_taken`, `value_taken`.
-    func register(_ body: OrderedDictionary<String, JSON>, in collection: Collection, from client: Client) async throws
+    func register(_ body: JSON.Members, in collection: Collection, from client: Client) async throws
         -> User
     {
         guard collection.options.registration && !collection.isAdmins else {
@@ -54,14 +54,14 @@ struct Accounts: Sendable {
     ) async throws -> User {
         let admins = try await services.adminsCollection()
         let new = NewAccount(kind: .human, status: .active, isEmailVerified: false, handled: ["password"])
-        let body: OrderedDictionary<String, JSON> = ["email": .string(email), "password": .string(password.reveal())]
+        let body: JSON.Members = ["email": .string(email), "password": .string(password.reveal())]
         return try await create(new, body, in: admins, event: event, unless: condition) { _ in actor }
     }
 
     /// Makes an account of either kind for somebody else; a system user has no password.
     ///
     /// Throws like ``register(_:in:from:)``.
-    func create(_ new: NewAccount, _ body: OrderedDictionary<String, JSON>, in collection: Collection, by actor: Actor)
+    func create(_ new: NewAccount, _ body: JSON.Members, in collection: Collection, by actor: Actor)
         async throws -> User
     {
         try await create(new, body, in: collection, event: .userCreated) { _ in actor }
@@ -78,7 +78,7 @@ struct Accounts: Sendable {
 
     private func create(
         _ new: NewAccount,
-        _ body: OrderedDictionary<String, JSON>,
+        _ body: JSON.Members,
         in collection: Collection,
         event: AuditEvent,
         unless condition: @escaping @Sendable (Transaction, CollectionID) throws -> Void = { _, _ in },
@@ -121,7 +121,7 @@ struct Accounts: Sendable {
     /// Every problem of the fields and the password in one answer, before anything is hashed.
     func validated(
         _ new: NewAccount,
-        _ body: OrderedDictionary<String, JSON>,
+        _ body: JSON.Members,
         in collection: Collection
     ) async throws -> (input: RecordInput, password: Secret<String>?) {
         let policy = PasswordPolicy(try await services.settings())
@@ -283,7 +283,8 @@ struct Accounts: Sendable {
 extension RecordInput {
     /// What it sets, for the audit log: names, not values.
     var names: [String] {
-        (email == nil ? [] : [FieldSchema.email]) + (username == nil ? [] : [FieldSchema.username]) + data.keys
+        (email == nil ? [] : [FieldSchema.email]) + (username == nil ? [] : [FieldSchema.username])
+            + data.keys.map(\.text)
     }
 }
 

@@ -9,7 +9,7 @@ struct RecordInput: Sendable {
     private(set) var email: EmailAddress?
     private(set) var username: Username??
     /// Keys to set; null removes one.
-    private(set) var data: OrderedDictionary<String, JSON> = [:]
+    private(set) var data: JSON.Members = [:]
 
     enum Purpose: Sendable {
         /// Required fields must be there.
@@ -22,13 +22,14 @@ struct RecordInput: Sendable {
     ///
     /// `handled` are keys that the route deals with itself.
     init(
-        _ body: OrderedDictionary<String, JSON>,
+        _ body: JSON.Members,
         for purpose: Purpose,
         in collection: Collection,
         handled: Set<String> = []
     ) throws {
         var problems: [String: String] = [:]
-        for (key, value) in body where !handled.contains(key) {
+        for (name, value) in body where !handled.contains(name.text) {
+            let key = name.text
             if User.reservedKeys.contains(key) {
                 problems[key] = "can't be set"
             } else if value.containsNUL || key.utf8.contains(0) {
@@ -62,7 +63,7 @@ struct RecordInput: Sendable {
     /// The record's own fields with these changes.
     ///
     /// Throws `validation_failed` when they have become too large together.
-    func applied(to existing: OrderedDictionary<String, JSON>) throws -> OrderedDictionary<String, JSON> {
+    func applied(to existing: JSON.Members) throws -> JSON.Members {
         var merged = existing
         for (key, value) in data { merged[key] = value == .null ? nil : value }
         guard JSON.object(merged).serialized.utf8.count <= Self.dataBytesMax else {
@@ -110,7 +111,7 @@ struct RecordInput: Sendable {
     private mutating func set(_ key: String, to value: JSON, in collection: Collection) -> String? {
         guard let field = collection.schema[key] else {
             guard collection.options.additionalFields else { return "is not a field of \(collection.name)" }
-            guard key.wholeMatch(of: /[A-Za-z_][A-Za-z0-9_]{0,63}/) != nil else {
+            guard Field.isName(key) else {
                 return "must be named by 1 to 64 letters, digits or _, not beginning with a digit"
             }
             data[key] = value

@@ -45,7 +45,7 @@ struct Guests: Sendable {
     ///
     /// Their sessions end, API keys that an admin has given them go, and a new session begins. A link that verifies the email is mailed if mail can go out. Throws
     /// `session_required`, `session_ended`, `forbidden` for who is no guest, `validation_failed`, `email_taken`, `username_taken`, `value_taken`.
-    func promote(_ body: OrderedDictionary<String, JSON>, by principal: Principal, from client: Client) async throws
+    func promote(_ body: JSON.Members, by principal: Principal, from client: Client) async throws
         -> SignInOutcome
     {
         _ = try principal.signedInSession()

@@ -351,7 +351,7 @@ struct FirstFactor: Sendable {
 
     /// Nil for what ``payload`` has not made.
     init?(_ payload: String?) {
-        guard let payload, let json = JSON(parsing: payload), case .array(let names)? = json["methods"],
+        guard let payload, let json = JSON(stored: payload), case .array(let names)? = json["methods"],
             let type = json["type"]?.text.flatMap(TokenType.init)
         else { return nil }
         let methods = names.map { $0.text.flatMap(Proof.Method.init) }

@@ -223,7 +223,7 @@ struct OAuth: Sendable {
         in collection: Collection,
         from client: Client,
         as wish: TokenWish,
-        record: OrderedDictionary<String, JSON>,
+        record: JSON.Members,
         guest: Principal?
     ) async throws -> OAuthOutcome {
         try await auditing(showing.provider, from: client) {

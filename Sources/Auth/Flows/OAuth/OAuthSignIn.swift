@@ -48,7 +48,7 @@ struct OAuthSignIn: Sendable {
         let client: Client
         let wish: TokenWish
         /// Fields of the account, if one is made.
-        let record: OrderedDictionary<String, JSON>
+        let record: JSON.Members
         /// Who is signed in as a guest, if anybody is.
         var guest: Principal?
         /// What is good for one sign-in: an ID token from the provider itself.

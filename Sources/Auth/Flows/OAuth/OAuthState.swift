@@ -58,7 +58,7 @@ struct OAuthState: Sendable {
     }
 
     fileprivate init?(payload: String, user: UserID?) {
-        guard let json = JSON(parsing: payload), let provider = json["provider"]?.text,
+        guard let json = JSON(stored: payload), let provider = json["provider"]?.text,
             let redirectURI = json["redirect_uri"]?.text
         else { return nil }
         self.provider = provider

@@ -2,6 +2,9 @@
 struct PasswordPolicy: Sendable {
     /// Characters; longer ones are refused before anything is hashed.
     static let countMax = 256
+    /// Bytes, which are looked at first: counting the characters of a hostile megabyte is work too.
+    static let bytesMax = countMax * 4
+    static let tooLong = "must be at most \(countMax) characters"
 
     /// Characters.
     let countMin: Int
@@ -14,14 +17,11 @@ struct PasswordPolicy: Sendable {
 
     /// What is wrong with the password, as a phrase that follows its field's name; nil when nothing is.
     func problem(with password: String, email: String?) -> String? {
-        // Bytes first: counting the characters of a hostile megabyte is work too.
-        guard password.utf8.count <= Self.countMax * 4, password.count <= Self.countMax else {
-            return "must be at most \(Self.countMax) characters"
-        }
+        guard password.utf8.count <= Self.bytesMax, password.count <= Self.countMax else { return Self.tooLong }
         guard password.count >= countMin else { return "must be at least \(countMin) characters" }
         guard refusesCommon else { return nil }
         let folded = password.lowercased()
-        if let email = email?.lowercased(),
+        if let email, email.utf8.count <= EmailAddress.rawBytesMax, case let email = email.lowercased(),
             folded == email || email.split(separator: "@").first.map({ folded == $0 }) == true
         {
             return "must not be your email"

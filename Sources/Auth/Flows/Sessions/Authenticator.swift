@@ -11,16 +11,17 @@ struct Authenticator: Sendable {
     private let sessions: Cache<SessionID, Session>
     private let users: Cache<UserID, User>
 
-    static let cachedMax = 50_000
-
     init(services: Services, apiKeys: APIKeys) {
         self.services = services
         self.apiKeys = apiKeys
-        tokens = Cache(capacity: Self.cachedMax, of: services.db) { topic in topic == Topic.signingKeys ? .all : .none }
-        sessions = Cache(capacity: Self.cachedMax, of: services.db) { topic in
+        let (db, memory) = (services.db, services.memory)
+        tokens = Cache(bytesMax: memory.tokenCacheBytes, of: db, weighing: \.memoryBytes) { topic in
+            topic == Topic.signingKeys ? .all : .none
+        }
+        sessions = Cache(bytesMax: memory.sessionCacheBytes, of: db, weighing: \.memoryBytes) { topic in
             Topic.sessionID(topic).map { .one($0) } ?? .none
         }
-        users = Cache(capacity: Self.cachedMax, of: services.db) { topic in
+        users = Cache(bytesMax: memory.userCacheBytes, of: db, weighing: \.memoryBytes) { topic in
             Topic.userID(topic).map { .one($0) } ?? .none
         }
     }
@@ -29,17 +30,17 @@ struct Authenticator: Sendable {
     ///
     /// An open one needs none, and a credential that doesn't hold is no reason to refuse it: whoever's session has
     /// ended must be able to log in again.
-    func principal(authorization header: String?, for route: Route) async throws -> Principal? {
+    func principal(authorization header: Result<String?, any Error>, for route: Route) async throws -> Principal? {
         switch route.admits {
         case .open: return nil
         case .openToAll:
             do {
-                return try await principal(authorization: header)
+                return try await principal(authorization: header.get())
             } catch let error as AuthError where error.code.status == 401 {
                 return nil
             }
         case .signedIn, .member, .ownerOrAdmin, .selfOrAdmin, .admin:
-            return try await principal(authorization: header)
+            return try await principal(authorization: header.get())
         }
     }
 
@@ -150,7 +151,7 @@ struct AuthorizationHeader: Sendable {
         switch parts[0].lowercased() {
         case "bearer": credential = String(parts[1])
         case "basic":
-            guard let decoded = Base64.decode(parts[1]).flatMap({ String(validating: $0, as: UTF8.self) }),
+            guard let decoded = Base64.decode(parts[1]).flatMap({ TextGate.text($0, as: .headerValue) }),
                 decoded.hasSuffix(":"),
                 !decoded.dropLast().contains(":")
             else { return nil }

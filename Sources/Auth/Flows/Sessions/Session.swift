@@ -120,3 +120,11 @@ extension Session {
         )
     }
 }
+
+extension Session {
+    /// About how many bytes it takes in a cache: five ids, the address and the user agent, its opaque tokens.
+    var memoryBytes: Int {
+        MemoryLayout<Session>.stride + 5 * 80 + (client.userAgent?.memoryBytes ?? 0) + client.address.memoryBytes
+            + methods.count + accessTokens.count * 96
+    }
+}

@@ -91,3 +91,11 @@ struct SessionClaims: Sendable, Equatable {
         self.impersonatedBy = impersonatedBy
     }
 }
+
+extension SessionClaims {
+    /// About how many bytes they take in a cache.
+    var memoryBytes: Int {
+        MemoryLayout<SessionClaims>.stride + 3 * 80 + (email?.memoryBytes ?? 0) + collection.memoryBytes
+            + (resource?.memoryBytes ?? 0) + methods.count * 32
+    }
+}

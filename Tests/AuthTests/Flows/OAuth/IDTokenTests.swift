@@ -15,7 +15,7 @@ import Testing
     private static let ed25519 = Curve25519.Signing.PrivateKey()
 
     private static func jwk(_ algorithm: String, id: String? = "1", alg: String? = nil, use: String? = nil) -> JSON {
-        var key: OrderedDictionary<String, JSON> = [:]
+        var key: JSON.Members = [:]
         func point(_ raw: some Swift.Collection<UInt8>, _ curve: String) {
             let bytes = Array(raw)
             key["kty"] = "EC"
@@ -66,17 +66,17 @@ import Testing
         }
     }
 
-    private static let claims: OrderedDictionary<String, JSON> = [
+    private static let claims: JSON.Members = [
         "iss": "https://issuer.example", "sub": "248289761001", "aud": "latchkey", "nonce": "n-0S6_WzA2Mj",
         "iat": .integer(now.seconds), "exp": .integer(now.seconds + 600),
     ]
 
     private static func token(
-        _ changes: OrderedDictionary<String, JSON> = [:],
-        header: OrderedDictionary<String, JSON> = [:],
+        _ changes: JSON.Members = [:],
+        header: JSON.Members = [:],
         by algorithm: String = "RS256"
     ) -> String {
-        func merged(_ own: OrderedDictionary<String, JSON>, _ other: OrderedDictionary<String, JSON>) -> String {
+        func merged(_ own: JSON.Members, _ other: JSON.Members) -> String {
             let all = own.merging(other) { _, last in last }.filter { $0.value != .null }
             return Base64URL.encode(Array(JSON.object(all).serialized.utf8))
         }
@@ -139,7 +139,7 @@ import Testing
         }
     }
 
-    static let wrong: [(String, OrderedDictionary<String, JSON>)] = [
+    static let wrong: [(String, JSON.Members)] = [
         ("another issuer", ["iss": "https://issuer.example/"]), ("no issuer", ["iss": .null]),
         ("another audience", ["aud": "somebody"]), ("no audience", ["aud": .null]), ("none of many", ["aud": []]),
         ("an audience that is no text", ["aud": 1]),
@@ -156,11 +156,11 @@ import Testing
     ]
 
     @Test(arguments: wrong)
-    func `a claim that is wrong is refused`(_ what: String, _ changes: OrderedDictionary<String, JSON>) {
+    func `a claim that is wrong is refused`(_ what: String, _ changes: JSON.Members) {
         #expect(throws: IDToken.Problem.self, "\(what)") { try Self.verify(Self.token(changes)) }
     }
 
-    static let right: [(String, OrderedDictionary<String, JSON>)] = [
+    static let right: [(String, JSON.Members)] = [
         ("one of many audiences", ["aud": ["other", "latchkey"], "azp": "latchkey"]),
         ("a mobile application's", ["aud": "mobile"]), ("a party", ["azp": "latchkey"]),
         ("an ID token that says so", ["typ": "ID"]),
@@ -170,11 +170,11 @@ import Testing
     ]
 
     @Test(arguments: right)
-    func `a claim that may be so is taken`(_ what: String, _ changes: OrderedDictionary<String, JSON>) {
+    func `a claim that may be so is taken`(_ what: String, _ changes: JSON.Members) {
         #expect(throws: Never.self, "\(what)") { try Self.verify(Self.token(changes)) }
     }
 
-    static let headers: [(OrderedDictionary<String, JSON>, Bool)] = [
+    static let headers: [(JSON.Members, Bool)] = [
         (["typ": "JWT"], true), (["typ": "jwt"], true), (["typ": "at+jwt"], false), (["typ": "logout+jwt"], false),
         (["crit": ["exp"], "exp": 1], false), (["b64": false], false), (["jku": "https://evil.example/keys"], true),
         (["x5u": "https://evil.example/keys"], true),
@@ -182,7 +182,7 @@ import Testing
 
     @Test(arguments: headers)
     func `other kinds of tokens and extensions are refused, and keys of the token's own are not looked at`(
-        _ header: OrderedDictionary<String, JSON>,
+        _ header: JSON.Members,
         _ isTaken: Bool
     ) {
         let token = try? Self.verify(Self.token(header: header))

@@ -27,7 +27,7 @@ import Testing
         let ada = Profile(subject: "1", email: "ada@example.org", isVerified: true)
         let token = try await server.exchange(ada).data()["merge_token"] ?? .null
         func confirm(_ password: String?) async throws -> Reply {
-            var body: OrderedDictionary<String, JSON> = ["merge_token": token]
+            var body: JSON.Members = ["merge_token": token]
             body["password"] = password.map(JSON.string)
             return try await server.post("/api/auth/users/oauth2/merge-confirm", .object(body))
         }

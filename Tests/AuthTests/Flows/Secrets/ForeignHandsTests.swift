@@ -272,15 +272,16 @@ import Testing
         let client = Client(address: "192.0.2.1", userAgent: nil)
         func principal(_ token: String?) async throws -> Principal {
             let route = Route(.get, "/probe", .signedIn, "", gives: .any) { _ in .data(.null) }
+            let header = Result<String?, any Error>.success("Bearer \(token ?? "")")
             let authenticator = server.app.responder.authenticator
-            return try #require(try await authenticator.principal(authorization: "Bearer \(token ?? "")", for: route))
+            return try #require(try await authenticator.principal(authorization: header, for: route))
         }
         let guest = try await server.post("/api/auth/users/anonymous").data()["token"]?.text
         let ada = try await server.signedUp("ada@example.org")
         let (late, lateGuest) = (try await principal(ada), try await principal(guest))
         for token in [guest, ada] { _ = try await server.post("/api/auth/logout", token: token).data() }
         await #expect(throws: AuthError.self) {
-            let body: OrderedDictionary<String, JSON> = ["email": "eve@example.org", "password": "a good one of mine"]
+            let body: JSON.Members = ["email": "eve@example.org", "password": "a good one of mine"]
             return try await server.app.guests.promote(body, by: lateGuest, from: client)
         }
         await #expect(throws: AuthError.self) {

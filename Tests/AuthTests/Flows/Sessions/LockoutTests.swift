@@ -97,7 +97,9 @@ import Testing
         for email in ["ada@example.org", "nobody@example.org"] {
             var codes: [String?] = []
             for key in ["username", "username", "username", "username", "email", "identity"] {
-                codes.append(try await server.post(Self.login, .object([key: .string(email), "password": "x"])).code)
+                codes.append(
+                    try await server.post(Self.login, .object([MemberName(key): .string(email), "password": "x"])).code
+                )
             }
             answers.append(codes)
         }

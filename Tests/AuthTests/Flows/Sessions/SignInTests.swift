@@ -27,14 +27,14 @@ import Testing
     private struct Prepared {
         let id: String
         let path: String
-        let body: OrderedDictionary<String, JSON>
+        let body: JSON.Members
     }
 
     private func prepared(_ entry: Entry, on server: TestServer) async throws -> Prepared {
         let token = try await server.signedUp("ada@example.org")
         let id = try await server.get("/api/auth/me", token: token).data()["id"]?.text ?? ""
         let password = JSON.string(TestServer.password)
-        func ready(_ path: String, _ body: OrderedDictionary<String, JSON>) -> Prepared {
+        func ready(_ path: String, _ body: JSON.Members) -> Prepared {
             Prepared(id: id, path: "/api/auth/users/" + path, body: body)
         }
         switch entry {
