@@ -10,10 +10,15 @@ struct CacheTests {
     private let loads = Loads()
 
     init() {
-        cache = Cache(bytesMax: 20 * 200, of: db, weighing: { _ in 200 - Cache<String, Int>.entryBytes }) { topic in
-            if topic == "everything" { return .all }
-            return topic.hasPrefix("entry:") ? .one(String(topic.dropFirst("entry:".count))) : .none
-        }
+        cache = Cache(
+            bytesMax: 20 * 200,
+            of: db,
+            weighing: { _ in 200 - Cache<String, Int>.entryBytes },
+            affected: { topic in
+                if topic == "everything" { return .all }
+                return topic.hasPrefix("entry:") ? .one(String(topic.dropFirst("entry:".count))) : .none
+            }
+        )
     }
 
     @discardableResult
@@ -111,12 +116,32 @@ struct CacheTests {
         #expect(cache.present("a") == 2)
     }
 
-    @Test func `at most twice its capacity is held, and the latest are`() async throws {
-        for key in 0..<1000 { try await ask(String(key)) }
+    @Test func `no more bytes are held than it may, and the latest entries are`() async throws {
+        for key in 0..<1000 {
+            try await ask(String(key))
+            #expect(cache.bytes <= 20 * 200)
+        }
         let present = (0..<1000).filter { cache.present(String($0)) != nil }
         #expect(present.count <= 20)
         #expect(present.count >= 10)
         #expect(present.suffix(10) == Array(990..<1000)[...])
+    }
+
+    @Test func `entries are weighed, not counted, and one too heavy is not kept`() async throws {
+        let cache = Cache<String, Int>(bytesMax: 10_000, of: db, weighing: { $0 }, affected: { _ in .all })
+        func ask(_ key: String, _ bytes: Int) async throws { _ = try await cache.value(for: key) { bytes } }
+        for key in 0..<10 { try await ask("light \(key)", 100) }
+        #expect(cache.bytes == 10 * (100 + Cache<String, Int>.entryBytes))
+        for key in 0..<100 {
+            try await ask("heavy \(key)", 2000)
+            #expect(cache.bytes <= 10_000)
+        }
+        #expect(cache.present("light 0") == nil)
+        try await ask("huge", 2500)
+        #expect(cache.present("huge") == nil)
+        #expect(cache.present("heavy 99") == 2000)
+        db.tell(.topics(["x"]))
+        #expect(cache.bytes == 0)
     }
 
     @Test func `what is asked for stays while others pass`() async throws {

@@ -9,7 +9,9 @@ import ServiceLifecycle
 struct Draining: Service {
     /// Requests that are not answered by then are cut off.
     static let requestSeconds = 12
-    /// The process ends by then, whatever still runs. What was acknowledged is on disk.
+    /// The process ends by then, whatever still runs.
+    ///
+    /// What was acknowledged is on disk.
     static let processSeconds = 19
 
     let readiness: Readiness
