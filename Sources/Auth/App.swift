@@ -142,6 +142,7 @@ package struct App: Sendable {
             OwnAddress.url(configuration.host, port)
         }
         let services = installation.services
+        let responder = responder
         let connections = Connections(caps: capacity.connections)
         let budget = BodyBudget(bytesMax: capacity.memory.bodyBytes)
         let application = Application(
@@ -151,6 +152,7 @@ package struct App: Sendable {
                     connections: connections,
                     budget: budget,
                     trustedProxies: { services.lastSettings.value.trustedProxies },
+                    refuse: responder.refuse,
                     responder: respond
                 )
             },

@@ -22,6 +22,7 @@ struct SetUpRoutes: Sendable {
                 .open,
                 "Make the first admin with the token that the server printed",
                 limit: .auth,
+                isHashing: true,
                 takes: Self.body,
                 gives: .record
             ) { call in

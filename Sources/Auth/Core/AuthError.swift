@@ -61,6 +61,7 @@ struct AuthError: Error {
         case providerAlreadyLinked = "provider_already_linked"
         case mfaNotSetUp = "mfa_not_set_up"
         case tooLarge = "too_large"
+        case headTooLarge = "head_too_large"
         case unsupportedMediaType = "unsupported_media_type"
         case validationFailed = "validation_failed"
         case featureDisabled = "feature_disabled"
@@ -92,6 +93,7 @@ extension AuthError.Code {
             .lastWayIn, .tooManySecrets, .identityTaken, .providerAlreadyLinked:
             409
         case .tooLarge: 413
+        case .headTooLarge: 431
         case .unsupportedMediaType: 415
         case .validationFailed, .featureDisabled, .providerDisabled, .mailNotConfigured, .mailNotSent: 422
         case .rateLimited, .lockedOut: 429
@@ -140,6 +142,7 @@ extension AuthError.Code {
         case .tooManySecrets: "This account has too many secrets of this type. Remove one first."
         case .mfaNotSetUp: "This account has no second factor set up."
         case .tooLarge: "The body is larger than 1 MiB."
+        case .headTooLarge: "The request's target and headers are too large."
         case .unsupportedMediaType: "Send JSON, with `Content-Type: application/json`."
         case .validationFailed: "validation failed"
         case .featureDisabled: "This feature is disabled."

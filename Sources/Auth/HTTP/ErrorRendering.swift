@@ -1,6 +1,7 @@
 import HTTPTypes
 import Hummingbird
 import NIOCore
+import NIOHTTP1
 import OrderedCollections
 import Storage
 
@@ -9,6 +10,8 @@ extension Responder {
     static func refusal(for error: any Error) -> AuthError {
         switch error {
         case let error as AuthError: error
+        case HTTPParserError.headerOverflow: AuthError(.headTooLarge, cause: error)
+        case is HTTPParserError: AuthError(.malformed, "The request is not valid HTTP.", cause: error)
         case let error as any HTTPResponseError:
             // Hummingbird's own, such as a connection that breaks off inside a body.
             AuthError(error.status.code == 413 ? .tooLarge : .malformed, cause: error)
@@ -26,8 +29,28 @@ extension Responder {
         }
     }
 
-    /// The envelope of contract §1.
+    /// The one envelope of every refusal.
     static func render(_ error: AuthError, requestID: String) -> Response {
+        let (headers, text) = envelope(error, requestID: requestID)
+        return Response(
+            status: HTTPResponse.Status(code: error.code.status),
+            headers: headers,
+            body: ResponseBody(byteBuffer: ByteBuffer(string: text))
+        )
+    }
+
+    /// The answer to a head that can't be read, which is the last one on its connection.
+    func refuse(_ error: HTTPParserError) -> (head: HTTPResponse, body: ByteBuffer) {
+        let refusal = Self.refusal(for: error)
+        let (headers, text) = Self.envelope(refusal, requestID: requestIDs.next())
+        let body = ByteBuffer(string: text)
+        var head = HTTPResponse(status: HTTPResponse.Status(code: refusal.code.status), headerFields: headers)
+        head.headerFields[.connection] = "close"
+        head.headerFields[.contentLength] = String(body.readableBytes)
+        return (head, body)
+    }
+
+    private static func envelope(_ error: AuthError, requestID: String) -> (HTTPFields, String) {
         var members: JSON = ["error": .string(error.message ?? error.code.text), "code": .string(error.code.rawValue)]
         var headers = HTTPFields()
         if error.code == .methodNotAllowed {
@@ -43,10 +66,7 @@ extension Responder {
             let reason = isTokenless ? "" : #", error="invalid_token""#
             headers[.wwwAuthenticate] = #"Bearer realm="latchkey""# + reason
         }
-        return Response(
-            status: HTTPResponse.Status(code: error.code.status),
-            headers: headers,
-            body: ResponseBody(byteBuffer: ByteBuffer(string: members.serialized))
-        )
+        ResponseHeaders.complete(&headers, requestID: requestID)
+        return (headers, members.serialized)
     }
 }

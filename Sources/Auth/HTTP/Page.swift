@@ -23,7 +23,7 @@ enum Page {
             switch error.code {
             case .mailNotConfigured: "This server can't send mail now. Ask whoever runs it."
             case .featureDisabled: "This is switched off. Ask whoever runs this service."
-            case .malformed, .unsupportedMediaType, .tooLarge:
+            case .malformed, .unsupportedMediaType, .tooLarge, .headTooLarge:
                 "This could not be read. Open the address as you were given it."
             case .notFound: "This link is incomplete. Open it as it stands in the mail."
             case .emailTaken:

@@ -1,7 +1,6 @@
 import HTTPTypes
 import Hummingbird
 import NIOCore
-import NIOHTTP1
 import OrderedCollections
 
 /// Every request goes through here, in this order: canonical form, limits, route, collection, credential, guard,
@@ -40,9 +39,6 @@ struct Responder: HTTPResponder {
                 response = render(try await answer(request, settings, &trail))
             }
             CORS.allow(request, settings, &response)
-        } catch let error as HTTPParserError {
-            // Not HTTP any more: the server answers 400 and closes the connection.
-            throw error
         } catch {
             let refusal = Self.refusal(for: error)
             trail.error = refusal
@@ -52,7 +48,7 @@ struct Responder: HTTPResponder {
             if let seconds = refusal.retryAfterSeconds { response.headers[.retryAfter] = String(seconds) }
             if let settings = try? await services.settingsOrLast() { CORS.allow(request, settings, &response) }
         }
-        ResponseHeaders.complete(&response, requestID: id)
+        ResponseHeaders.complete(&response.headers, requestID: id)
         if request.method == .head {
             // The length stays what GET would send (RFC 9110 §9.3.2).
             let length = response.body.contentLength
@@ -111,6 +107,7 @@ struct Responder: HTTPResponder {
             principal: principal,
             mfaCode: try request.text(of: .xMFACode)
         )
+        if route.isHashing { try services.hasher.threads.checkRoom() }
         guard route.takes != nil else { return try await route.handler(call) }
         let body = try await Body(of: request, for: route)
         if principal != nil {

@@ -3,12 +3,12 @@ import Hummingbird
 
 /// What every answer carries.
 enum ResponseHeaders {
-    static func complete(_ response: inout Response, requestID: String) {
-        response.headers[.xRequestID] = requestID
-        response.headers[.xContentTypeOptions] = "nosniff"
-        response.headers[.referrerPolicy] = "no-referrer"
-        response.headers[.xFrameOptions] = "DENY"
-        if response.headers[.cacheControl] == nil { response.headers[.cacheControl] = "no-store" }
+    static func complete(_ headers: inout HTTPFields, requestID: String) {
+        headers[.xRequestID] = requestID
+        headers[.xContentTypeOptions] = "nosniff"
+        headers[.referrerPolicy] = "no-referrer"
+        headers[.xFrameOptions] = "DENY"
+        if headers[.cacheControl] == nil { headers[.cacheControl] = "no-store" }
     }
 }
 

@@ -30,6 +30,8 @@ struct Route: Sendable {
     let isForImpersonation: Bool
     /// Only for a session that a person has begun (``Principal/checkPerson()``): what could take over others' accounts.
     let isForPersons: Bool
+    /// Hashes a password: refused before its body is read while too many hashes wait.
+    let isHashing: Bool
     let takes: Shape?
     /// Nothing need be sent, not even an empty object.
     let isBodyOptional: Bool
@@ -53,6 +55,7 @@ struct Route: Sendable {
         isForEnrolment: Bool = false,
         isForImpersonation: Bool = false,
         isForPersons: Bool = false,
+        isHashing: Bool = false,
         takes: Shape? = nil,
         isBodyOptional: Bool = false,
         isFormTypeAccepted: Bool = false,
@@ -72,6 +75,7 @@ struct Route: Sendable {
         self.isForEnrolment = isForEnrolment
         self.isForImpersonation = isForImpersonation || method == .get
         self.isForPersons = isForPersons
+        self.isHashing = isHashing
         self.takes = takes
         self.isBodyOptional = isBodyOptional
         self.isFormTypeAccepted = isFormTypeAccepted

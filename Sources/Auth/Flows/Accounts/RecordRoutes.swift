@@ -13,6 +13,7 @@ struct RecordRoutes: Sendable {
                 .open,
                 "Make an account",
                 limit: .auth,
+                isHashing: true,
                 takes: .object(
                     [.required("email", .text), .required("password", .text), .optional("username", .text)],
                     others: .any

@@ -23,6 +23,7 @@ struct AnonymousRoutes: Sendable {
                 .member,
                 "Make one's guest account a real one; the id stays",
                 limit: .auth,
+                isHashing: true,
                 takes: .object(
                     [.required("email", .text), .required("password", .text), .optional("username", .text)],
                     others: .any

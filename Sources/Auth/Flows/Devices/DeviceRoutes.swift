@@ -12,6 +12,7 @@ struct DeviceRoutes: Sendable {
                 .open,
                 "Log in by the secret of a trusted device",
                 limit: .auth,
+                isHashing: true,
                 takes: .object(
                     [
                         .required("secret", .text), .optional("identity", .text), .optional("email", .text),

@@ -13,6 +13,7 @@ struct PasswordRoutes: Sendable {
                 .open,
                 "Log in with a password",
                 limit: .auth,
+                isHashing: true,
                 takes: Self.credentials,
                 gives: SignIn.shape
             ) { call in
@@ -24,6 +25,7 @@ struct PasswordRoutes: Sendable {
                 .open,
                 "Log in as an admin",
                 limit: .auth,
+                isHashing: true,
                 takes: Self.credentials,
                 gives: SignIn.shape
             ) { call in

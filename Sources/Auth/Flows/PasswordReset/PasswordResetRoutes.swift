@@ -28,6 +28,7 @@ struct PasswordResetRoutes: Sendable {
                 .open,
                 "Set a new password by the token that was mailed; every session ends",
                 limit: .auth,
+                isHashing: true,
                 takes: .object([.required("token", .text), .required("password", .text)]),
                 gives: .object([.required("reset", .flag)])
             ) { call in

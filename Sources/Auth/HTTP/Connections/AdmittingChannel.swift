@@ -2,6 +2,7 @@ import HTTPTypes
 import HummingbirdCore
 import Logging
 import NIOCore
+import NIOHTTP1
 import NIOHTTPTypes
 
 /// Hummingbird's HTTP/1 channel behind the admission of connections.
@@ -14,6 +15,8 @@ struct AdmittingChannel: ServerChildChannel {
     let limits: ConnectionLimits
     /// The proxies that are trusted at the moment.
     let trustedProxies: @Sendable () -> [AddressRange]
+    /// The answer to a head that can't be read.
+    let refuse: @Sendable (HTTPParserError) -> (head: HTTPResponse, body: ByteBuffer)
     private let http: HTTP1Channel
 
     init(
@@ -21,12 +24,14 @@ struct AdmittingChannel: ServerChildChannel {
         budget: BodyBudget,
         limits: ConnectionLimits = .standard,
         trustedProxies: @escaping @Sendable () -> [AddressRange],
+        refuse: @escaping @Sendable (HTTPParserError) -> (head: HTTPResponse, body: ByteBuffer),
         responder: @escaping HTTPChannelHandler.Responder
     ) {
         self.connections = connections
         self.budget = budget
         self.limits = limits
         self.trustedProxies = trustedProxies
+        self.refuse = refuse
         // Deadlines are ours; the size of a field stays below that of all.
         http = HTTP1Channel(
             responder: responder,
@@ -65,10 +70,13 @@ struct AdmittingChannel: ServerChildChannel {
                 maximum: ConnectionLimits.readBytes
             )
             try channel.syncOptions?.setOption(.recvAllocator, value: sizes)
-            try handlers.addHandler(SocketHandler(watch, answerSeconds: limits.answerSeconds))
+            try handlers.addHandler(SocketHandler(watch, limits))
             let value = http.setup(channel: channel, logger: logger)
             let codec = try handlers.handler(type: HTTPConnectionStateHandler.self)
-            try handlers.addHandler(MessageHandler(watch, client: client), position: .before(codec))
+            try handlers.addHandler(
+                MessageHandler(watch, isProxy: isProxy, client: client, refuse: refuse),
+                position: .before(codec)
+            )
             return value
         } catch {
             channel.close(promise: nil)

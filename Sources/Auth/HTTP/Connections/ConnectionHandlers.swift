@@ -1,6 +1,7 @@
 import DequeModule
 import HTTPTypes
 import NIOCore
+import NIOHTTP1
 import NIOHTTPTypes
 
 /// Keeps the deadlines of one connection and counts its bytes; used on its event loop alone.
@@ -69,6 +70,15 @@ final class ConnectionWatch {
         return update { $0.answerEnded(at: loop.now) }
     }
 
+    /// No answer is owed, so that another can be given.
+    var isFree: Bool { !state.owesAnswers && state.phase != .lingering }
+
+    /// After the last answer: whatever still comes is thrown away, until the client has had time to read.
+    func abandon() {
+        update { $0.abandon(at: loop.now) }
+        keepDeadline()
+    }
+
     /// Sees to it that the connection is looked at when its deadline passes.
     ///
     /// Nothing is scheduled for a request that comes in one piece, as nearly all do: the look for an idle connection is
@@ -105,6 +115,9 @@ final class ConnectionWatch {
     }
 }
 
+/// Asks the ``SocketHandler`` not to read for a while.
+private struct ReadPause: Sendable {}
+
 /// First in the pipeline: sees what comes from the socket, and closes a connection that is too late or sends too long a head.
 final class SocketHandler: ChannelDuplexHandler, RemovableChannelHandler {
     typealias InboundIn = ByteBuffer
@@ -113,12 +126,15 @@ final class SocketHandler: ChannelDuplexHandler, RemovableChannelHandler {
     typealias OutboundOut = IOData
 
     let watch: ConnectionWatch
-    private let answerSeconds: Int64
+    private let limits: ConnectionLimits
     private var stuck: Scheduled<Void>?
+    private var pause: Scheduled<Void>?
+    /// Somebody wanted to read during the pause.
+    private var isReadDue = false
 
-    init(_ watch: ConnectionWatch, answerSeconds: Int64) {
+    init(_ watch: ConnectionWatch, _ limits: ConnectionLimits) {
         self.watch = watch
-        self.answerSeconds = answerSeconds
+        self.limits = limits
     }
 
     func handlerAdded(context: ChannelHandlerContext) { watch.keepDeadline() }
@@ -126,8 +142,12 @@ final class SocketHandler: ChannelDuplexHandler, RemovableChannelHandler {
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
         guard !watch.isLingering else { return }
         watch.received(unwrapInboundIn(data).readableBytes)
-        context.fireChannelRead(data)
-        if watch.isHeadTooLong { context.close(promise: nil) }
+        // The parser bounds headers, but not the target.
+        if watch.isHeadTooLong {
+            context.fireErrorCaught(HTTPParserError.headerOverflow)
+        } else {
+            context.fireChannelRead(data)
+        }
     }
 
     func channelReadComplete(context: ChannelHandlerContext) {
@@ -142,13 +162,35 @@ final class SocketHandler: ChannelDuplexHandler, RemovableChannelHandler {
         stuck = nil
         if !context.channel.isWritable {
             let channel = context.channel
-            stuck = context.eventLoop.scheduleTask(in: .seconds(answerSeconds)) { channel.close(promise: nil) }
+            stuck = context.eventLoop.scheduleTask(in: .seconds(limits.answerSeconds)) { channel.close(promise: nil) }
         }
         context.fireChannelWritabilityChanged()
     }
 
+    func read(context: ChannelHandlerContext) {
+        if pause == nil { context.read() } else { isReadDue = true }
+    }
+
+    func triggerUserOutboundEvent(context: ChannelHandlerContext, event: Any, promise: EventLoopPromise<Void>?) {
+        guard event is ReadPause else {
+            context.triggerUserOutboundEvent(event, promise: promise)
+            return
+        }
+        pause?.cancel()
+        let bound = NIOLoopBound((self, context), eventLoop: context.eventLoop)
+        pause = context.eventLoop.scheduleTask(in: .milliseconds(limits.refusalPauseMilliseconds)) {
+            let (handler, context) = bound.value
+            handler.pause = nil
+            guard handler.isReadDue else { return }
+            handler.isReadDue = false
+            context.read()
+        }
+        promise?.succeed()
+    }
+
     func channelInactive(context: ChannelHandlerContext) {
         stuck?.cancel()
+        pause?.cancel()
         watch.closed()
         context.fireChannelInactive()
     }
@@ -164,12 +206,21 @@ final class MessageHandler: ChannelDuplexHandler, RemovableChannelHandler {
     typealias OutboundOut = HTTPResponsePart
 
     private let watch: ConnectionWatch
+    private let isProxy: Bool
     /// Whom a request comes from, where that is not the socket's other end.
     private let client: (HTTPRequest) -> String?
+    private let refuse: (HTTPParserError) -> (head: HTTPResponse, body: ByteBuffer)
 
-    init(_ watch: ConnectionWatch, client: @escaping (HTTPRequest) -> String?) {
+    init(
+        _ watch: ConnectionWatch,
+        isProxy: Bool,
+        client: @escaping (HTTPRequest) -> String?,
+        refuse: @escaping (HTTPParserError) -> (head: HTTPResponse, body: ByteBuffer)
+    ) {
         self.watch = watch
+        self.isProxy = isProxy
         self.client = client
+        self.refuse = refuse
     }
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
@@ -193,14 +244,36 @@ final class MessageHandler: ChannelDuplexHandler, RemovableChannelHandler {
         switch unwrapOutboundIn(data) {
         case .head(var head):
             if watch.isBodyUnread { head.headerFields[.connection] = "close" }
+            // Other clients' requests come by the same connection of a proxy.
+            if !isProxy, head.status == .tooManyRequests || head.status == .serviceUnavailable {
+                context.triggerUserOutboundEvent(ReadPause(), promise: nil)
+            }
             context.write(wrapOutboundOut(.head(head)), promise: promise)
         case .body: context.write(data, promise: promise)
         case .end:
             context.write(data, promise: promise)
             guard watch.answerEnded() else { return }
-            // To close both directions at once would have the kernel reset the connection, and the answer be lost.
-            context.flush()
-            context.close(mode: .output, promise: nil)
+            closeOutput(context)
         }
+    }
+
+    /// A head that can't be read has no request that could be answered, so it is answered here.
+    func errorCaught(context: ChannelHandlerContext, error: any Error) {
+        guard let error = error as? HTTPParserError, watch.isFree else {
+            context.fireErrorCaught(error)
+            return
+        }
+        let (head, body) = refuse(error)
+        context.write(wrapOutboundOut(.head(head)), promise: nil)
+        context.write(wrapOutboundOut(.body(body)), promise: nil)
+        context.write(wrapOutboundOut(.end(nil)), promise: nil)
+        watch.abandon()
+        closeOutput(context)
+    }
+
+    /// To close both directions at once would have the kernel reset the connection, and the answer be lost.
+    private func closeOutput(_ context: ChannelHandlerContext) {
+        context.flush()
+        context.close(mode: .output, promise: nil)
     }
 }

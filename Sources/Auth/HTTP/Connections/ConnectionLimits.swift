@@ -16,9 +16,13 @@ struct ConnectionLimits: Sendable {
     /// A connection that is closed with a body left unread is drained for so long, so that the client gets the answer.
     var lingerSeconds: Int64 = 2
 
+    /// A connection whose request was refused for want of room is read from again after so long: whoever takes no notice
+    /// of `Retry-After` must not keep the server busy with refusals.
+    var refusalPauseMilliseconds: Int64 = 250
+
     /// Of the target and all headers together.
-    static let headBytesMax = 32_768
-    static let headerListBytesMax = 16_384
+    static let headBytesMax = 40_960
+    static let headerListBytesMax = 32_768
     static let headersMax = 100
     /// Read from the socket at a time.
     static let readBytes = 16_384
@@ -118,6 +122,13 @@ struct ConnectionState: Sendable {
         (phase, since) = (owed > 0 ? .answering : .idle, now)
         return false
     }
+
+    /// Nothing that comes is of interest any more.
+    mutating func abandon(at now: NIODeadline) {
+        (phase, since) = (.lingering, now)
+    }
+
+    var owesAnswers: Bool { owed > 0 }
 
     /// When to look again; nil while the client owes nothing.
     var deadline: NIODeadline? {

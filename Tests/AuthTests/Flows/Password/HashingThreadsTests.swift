@@ -60,7 +60,9 @@ enum OldHash {
                     do {
                         _ = try await PasswordHasher(threads: threads).matches(Secret("x"), .dummy)
                         return true
-                    } catch let error as AuthError where error.code == .overloaded && error.retryAfterSeconds == 1 {
+                    } catch let error as AuthError
+                        where error.code == .overloaded && (error.retryAfterSeconds ?? 0) >= 1
+                    {
                         return false
                     }
                 }
@@ -69,5 +71,21 @@ enum OldHash {
         }
         #expect((outcomes[true] ?? 0) > HashingThreads.waitingPerThreadMax - 1)
         #expect((outcomes[false] ?? 0) > 0)
+    }
+
+    @Test func `those who find a full queue are spread over the time to come`() {
+        var slots = RetrySlots()
+        // 200 a second are served, and 200 wait: of 600 who come at once, each second gets a third.
+        let waits = (0..<600).map { _ in slots.take(at: 100, queueSeconds: 1, jobSeconds: 0.005) }
+        #expect(Dictionary(grouping: waits, by: \.self).mapValues(\.count) == [2: 200, 3: 200, 4: 200])
+        // Later the places begin where the queue ends.
+        #expect(slots.take(at: 200, queueSeconds: 0.2, jobSeconds: 0.005) == 1)
+    }
+
+    @Test func `nobody is told to wait longer than ten seconds`() {
+        var slots = RetrySlots()
+        let waits = (0..<100_000).map { _ in slots.take(at: 5, queueSeconds: 1.5, jobSeconds: 0.005) }
+        #expect(waits.max() == 10)
+        #expect(waits.min() == 2)
     }
 }
