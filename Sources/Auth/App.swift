@@ -66,7 +66,11 @@ package struct App: Sendable {
             states: OAuthStates(services: services)
         )
         let links = OAuthLinks(services: services, oauth: oauth, reauthentication: reauthentication)
-        let log = RequestLog(lines, isOn: installation.configuration.logLevel <= .info)
+        let log = RequestLog(
+            lines,
+            isOn: installation.configuration.logLevel <= .info,
+            keptBytesMax: services.memory.keptLogBytes
+        )
         chain = AuditChain(services: services, lease: lease)
         let flows: [[Route]] = [
             RecordRoutes(accounts: accounts, reauthentication: reauthentication).routes,
@@ -101,13 +105,15 @@ package struct App: Sendable {
             table: RouteTable(routes),
             authenticator: Authenticator(services: services, apiKeys: apiKeys),
             limiter: limiter,
+            clients: ClientRequests(max: services.memory.connectionsMax / 2),
             requestIDs: RequestIDs(random: services.random),
             log: log
         )
     }
 
     package init(_ installation: Installation) {
-        self.init(installation, lines: LineWriter(to: .standardOutput))
+        let bytesMax = installation.services.memory.waitingLogBytes
+        self.init(installation, lines: LineWriter(to: .standardOutput, bytesMax: bytesMax))
     }
 
     /// Runs all tasks of the process on the event loops, so that a request changes threads only for the database and
@@ -122,7 +128,10 @@ package struct App: Sendable {
     /// With the route that tells of all of them, itself included.
     private static func documented(_ routes: [Route]) -> [Route] {
         func route(_ document: JSON) -> Route {
-            Route(.get, "/api/openapi.json", .open, "This document", gives: .any) { _ in .document(document) }
+            let bytes = ByteBuffer(string: document.serialized)
+            return Route(.get, "/api/openapi.json", .open, "This document", gives: .any) { _ in
+                Answer(content: .constant(bytes))
+            }
         }
         let document = OpenAPI(routes: routes + [route(.null)]).document
         return routes + [route(document)]

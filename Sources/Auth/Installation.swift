@@ -151,7 +151,7 @@ private struct SealingKeyFile {
     private func read() throws -> [UInt8]? {
         guard FileManager.default.fileExists(atPath: path) else { return nil }
         return FileManager.default.contents(atPath: path).flatMap {
-            Base64.decode(String(decoding: $0, as: UTF8.self).trimmed)
+            TextGate.text($0, as: .keyFile).flatMap { Base64.decode($0.trimmed) }
         } ?? []
     }
 

@@ -11,13 +11,15 @@ struct TextKind: Sendable {
     /// A form as a whole, its escapes not yet decoded.
     static let form = TextKind(bytesMax: 1_048_576, isASCII: true)
     /// One segment of a path, its escapes decoded.
-    static let pathSegment = TextKind(bytesMax: 1024, isASCII: false)
+    static let pathSegment = TextKind(bytesMax: 8192, isASCII: false)
     /// The whole of a request's target, its escapes not yet decoded.
     static let target = TextKind(bytesMax: 8192, isASCII: true)
     /// The value of a header that the server looks at.
     static let headerValue = TextKind(bytesMax: 8192, isASCII: true)
     /// The reply of a mail server, kept to be shown.
     static let mailReply = TextKind(bytesMax: 300, isASCII: true)
+    /// An option of the command line, the environment or `latchkey.json`.
+    static let option = TextKind(bytesMax: 8192, isASCII: false)
     /// What an operator keeps in a file of a key.
     static let keyFile = TextKind(bytesMax: 8192, isASCII: true)
 }

@@ -74,12 +74,14 @@ struct Timestamp: Hashable, Comparable, Sendable, SQLConvertible {
 
     var json: JSON { .string(rfc3339) }
 
+    static let textBytesMax = 64
+
     /// Parses `2026-11-22`, or RFC 3339 with seconds, an optional fraction and a zone; nil for anything else.
     init?(parsing text: String) {
         let pattern =
             /(\d{4})-(\d{2})-(\d{2})(?:[Tt ](\d{2}):(\d{2}):(\d{2})(?:\.(\d{1,9}))?(?:[Zz]|([+-])(\d{2}):(\d{2})))?/
             .asciiOnlyDigits()
-        guard let match = text.wholeMatch(of: pattern) else { return nil }
+        guard text.utf8.count <= Self.textBytesMax, let match = text.wholeMatch(of: pattern) else { return nil }
         func number(_ part: Substring?) -> Int64 { part.flatMap { Int64($0) } ?? 0 }
         let year = number(match.1)
         let month = number(match.2)

@@ -1,4 +1,5 @@
 import HTTPTypes
+import NIOCore
 import OrderedCollections
 
 /// A request as a handler gets it: matched, authenticated, its body read.
@@ -97,6 +98,8 @@ struct Answer: Sendable {
         case data(JSON)
         /// JSON of a standard's own, outside the envelope.
         case document(JSON)
+        /// JSON that never changes; answers that wait for slow readers share its bytes.
+        case constant(ByteBuffer)
         /// HTML.
         case page(String)
         /// The browser goes on there, by GET.
@@ -126,13 +129,14 @@ struct Answer: Sendable {
     }
 
     /// The body as it is sent.
-    var bytes: [UInt8] {
+    var buffer: ByteBuffer {
+        if case .constant(let buffer) = content { return buffer }
         var bytes: [UInt8] = []
         bytes.reserveCapacity(1024)
         switch content {
         case .document(let json): json.write(to: &bytes)
         case .page(let html): bytes.append(contentsOf: html.utf8)
-        case .redirect: break
+        case .redirect, .constant: break
         case .data(let json):
             bytes.append(contentsOf: #"{"data":"#.utf8)
             json.write(to: &bytes)
@@ -142,7 +146,7 @@ struct Answer: Sendable {
             }
             bytes.append(UInt8(ascii: "}"))
         }
-        return bytes
+        return ByteBuffer(bytes: bytes)
     }
 }
 

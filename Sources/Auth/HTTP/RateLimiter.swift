@@ -8,7 +8,7 @@ import Synchronization
 /// requests.
 final class RateLimiter: Sendable {
     /// Addresses kept; beyond, the counts of windows that are over go first.
-    static let addressesMax = 100_000
+    static let addressesMax = 50_000
 
     private struct Key: Hashable {
         let label: RateRules.Label

@@ -9,9 +9,6 @@ import Synchronization
 /// What it holds is decided here: no query, no body, no header but the user agent, no credential. A class, since it
 /// gathers lines.
 final class RequestLog: Sendable {
-    /// Lines beyond are dropped and counted, so that a stuck terminal can't fill the memory.
-    static let bytesMax = 8 << 20
-
     struct Entry: Sendable {
         let id: String
         let method: HTTPRequest.Method
@@ -24,8 +21,10 @@ final class RequestLog: Sendable {
         let error: AuthError?
     }
 
-    /// The last lines, for admins to search; some 400 bytes each.
+    /// The last lines that admins can search, if they fit: some 400 bytes each.
     static let recentMax = 5000
+    /// Of a path and of a cause; the rest is cut off.
+    static let textBytesMax = 1024
     /// What they can be searched by.
     static let searchable = [
         "request_id", "method", "route", "path", "status", "ip", "user", "session", "api_key", "auth_impersonated_by",
@@ -34,11 +33,13 @@ final class RequestLog: Sendable {
 
     private let lines: LineWriter
     private let isOn: Bool
-    private let kept = Mutex(Deque<[UInt8]>())
+    private let keptBytesMax: Int
+    private let kept = Mutex((lines: Deque<[UInt8]>(), bytes: 0))
 
-    init(_ lines: LineWriter, isOn: Bool) {
+    init(_ lines: LineWriter, isOn: Bool, keptBytesMax: Int) {
         self.lines = lines
         self.isOn = isOn
+        self.keptBytesMax = keptBytesMax
     }
 
     func note(_ entry: Entry, at now: Timestamp) {
@@ -51,7 +52,7 @@ final class RequestLog: Sendable {
         line.add("request_id", entry.id)
         line.add("method", entry.method.rawValue)
         line.add("route", entry.route)
-        line.add("path", entry.path)
+        line.add("path", Self.cut(entry.path))
         line.add("status", entry.status)
         line.add("us", Int(entry.duration.microseconds))
         line.add("ip", entry.client.address)
@@ -64,19 +65,27 @@ final class RequestLog: Sendable {
         }
         if let error = entry.error {
             line.add("code", error.code.rawValue)
-            if isFailure, let cause = error.cause { line.add("cause", String(describing: cause)) }
+            if isFailure, let cause = error.cause { line.add("cause", Self.cut(String(describing: cause))) }
         }
         let bytes = line.bytes
         lines.write(bytes)
         kept.withLock { kept in
-            if kept.count >= Self.recentMax { kept.removeFirst() }
-            kept.append(bytes)
+            kept.lines.append(bytes)
+            kept.bytes += bytes.count
+            while kept.lines.count > Self.recentMax || kept.bytes > keptBytesMax, let first = kept.lines.popFirst() {
+                kept.bytes -= first.count
+            }
         }
+    }
+
+    private static func cut(_ text: String) -> String {
+        guard text.utf8.count > textBytesMax else { return text }
+        return String(decoding: text.utf8.prefix(textBytesMax), as: UTF8.self) + "…"
     }
 
     /// The last lines of this process that have these members, the newest first.
     func recent(with wanted: [String: String], page: Paging) -> PageOf<JSON> {
-        let lines = kept.withLock { Array($0) }
+        let lines = kept.withLock { Array($0.lines) }
         let found = lines.reversed().compactMap { JSON(parsing: $0, within: .stored) }.filter { line in
             wanted.allSatisfy { key, text in
                 if case .integer(let number)? = line[key] { String(number) == text } else { line[key]?.text == text }
@@ -138,9 +147,12 @@ final class LineWriter: Sendable {
     private let state = Mutex(State())
     private let wakeUp = DispatchSemaphore(value: 0)
     private let file: FileHandle
+    private let bytesMax: Int
 
-    init(to file: FileHandle) {
+    /// Lines beyond `bytesMax` are dropped and counted, so that a stuck terminal can't fill the memory.
+    init(to file: FileHandle, bytesMax: Int) {
         self.file = file
+        self.bytesMax = bytesMax
         let thread = Thread { self.work() }
         thread.name = "log"
         thread.start()
@@ -148,7 +160,7 @@ final class LineWriter: Sendable {
 
     func write(_ line: [UInt8]) {
         let isFirst = state.withLock { state in
-            guard state.bytes.count < RequestLog.bytesMax else {
+            guard state.bytes.count < bytesMax else {
                 state.dropped += 1
                 return false
             }

@@ -12,6 +12,7 @@ struct Responder: HTTPResponder {
     let table: RouteTable
     let authenticator: Authenticator
     let limiter: RateLimiter
+    let clients: ClientRequests
     let requestIDs: RequestIDs
     let log: RequestLog
 
@@ -32,6 +33,12 @@ struct Responder: HTTPResponder {
         do {
             let settings = try await services.settingsOrLast()
             trail.client = client(of: request, context, settings)
+            let proxied =
+                trail.client.address == context.socketAddress ? nil : AddressRange.limitKey(trail.client.address)
+            guard proxied.map(clients.begin) != false else {
+                throw AuthError(.rateLimited, "You have too many requests under way.", retryAfterSeconds: 1)
+            }
+            defer { if let proxied { clients.end(proxied) } }
             if CORS.isPreflight(request) {
                 try limit(trail.client, as: .probe, settings)
                 response = CORS.preflight()
@@ -167,13 +174,13 @@ struct Responder: HTTPResponder {
             headers[.contentType] = "text/html; charset=utf-8"
             headers[.contentSecurityPolicy] = Page.contentSecurityPolicy
         case .redirect(let url): headers[.location] = url
-        case .data, .document: headers[.contentType] = "application/json"
+        case .data, .document, .constant: headers[.contentType] = "application/json"
         }
         if let seconds = answer.cacheSeconds { headers[.cacheControl] = "public, max-age=\(seconds)" }
         return Response(
             status: HTTPResponse.Status(code: answer.status),
             headers: headers,
-            body: ResponseBody(byteBuffer: ByteBuffer(bytes: answer.bytes))
+            body: ResponseBody(byteBuffer: answer.buffer)
         )
     }
 }

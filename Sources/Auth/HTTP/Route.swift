@@ -101,6 +101,9 @@ struct Route: Sendable {
         case admin
     }
 
+    /// Whether strangers may call it.
+    var isOpen: Bool { admits == .open || admits == .openToAll }
+
     /// Stands for the caller's own id.
     static let me = "me"
 
@@ -111,7 +114,7 @@ struct Route: Sendable {
         parameters: [String: String],
         _ settings: Settings
     ) throws {
-        if admits == .open || admits == .openToAll { return }
+        if isOpen { return }
         guard let principal else { throw AuthError(.unauthenticated) }
         let isAdmitted =
             switch admits {

@@ -29,6 +29,10 @@ struct RouteTable: Sendable {
         self.routes = routes
         let root = Node()
         for route in routes {
+            precondition(
+                !route.isOpen || route.takes == nil || route.limit == .auth,
+                "\(route.path): what strangers may send a body to has the strict limit"
+            )
             var node = root
             for segment in route.path.split(separator: "/").map(String.init) {
                 if segment.hasPrefix(":") {

@@ -66,6 +66,11 @@ package struct Configuration: Sendable {
             [overrides["data_dir"], environment["LATCHKEY_DATA_DIR"]].compactMap(\.self).first { !$0.isEmpty }
             ?? "./latchkey-data"
         let file = fileValues(directory, &problems)
+        for (name, text) in overrides.merging(prefixed(environment), uniquingKeysWith: { given, _ in given })
+        where TextGate.text(text, as: .option) == nil {
+            problems.append("\(name.lowercased()) must be a text of at most \(TextKind.option.bytesMax) bytes.")
+        }
+        guard problems.isEmpty else { throw Invalid(problems: problems) }
         let values = ConfigReader(providers: [
             InMemoryProvider(values: keyed(overrides)),
             EnvironmentVariablesProvider(environmentVariables: prefixed(environment)),

@@ -50,6 +50,11 @@ package struct MemoryPlan: Sendable, Equatable {
     /// More are a load balancer's work.
     static let connectionsCeiling = 100_000
 
+    // Of the log; what waits is there twice while it is written
+
+    var keptLogBytes: Int { logBytes / 4 }
+    var waitingLogBytes: Int { logBytes * 3 / 8 }
+
     // Of the caches
 
     var userCacheBytes: Int { cacheBytes * 4 / 10 }

@@ -73,8 +73,12 @@ struct Settings: Sendable {
 }
 
 extension SettingDefinition {
+    /// Of any setting, before it is looked at; most have smaller limits of their own.
+    static let bytesMax = 65_536
+
     /// What is wrong with a value; nil when it can be stored.
     func problem(with text: String) -> String? {
+        guard text.utf8.count <= Self.bytesMax else { return "must be at most \(Self.bytesMax) bytes" }
         if text.utf8.contains(0) { return "must not contain NUL characters" }
         return switch kind {
         case .flag: ["0", "1", "true", "false"].contains(text) ? nil : "must be 0 or 1"

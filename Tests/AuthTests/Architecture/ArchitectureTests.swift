@@ -75,6 +75,61 @@ import Testing
         }
     }
 
+    /// Text from outside is made in one place, which bounds it before anything looks at it.
+    ///
+    /// The others make text of bytes of their own, of the database's or of a C library's.
+    @Test func `bytes become text in the gate alone`() {
+        let calls = ["String(decoding:", "String(validating:", "String(bytes:", "String(cString:", "String(data:"]
+        let own: Set<String> = [
+            "Auth/Core/TextGate.swift",  // the gate
+            "Auth/Core/JSONParser.swift",  // the gate of documents, with a budget
+            "Auth/Core/JSON.swift", "Auth/Flows/MFA/TOTP.swift", "Auth/Flows/MFA/RecoveryCode.swift",  // written here
+            "Auth/Flows/Sessions/SigningKey.swift", "Auth/HTTP/RequestLog.swift",  // written here
+            "Auth/Core/SealingKey.swift",  // sealed here
+            "Auth/Flows/Password/PasswordHash.swift",  // libsodium's hashes
+            "Auth/App.swift", "Auth/Outbound/OutboundTransfers.swift",  // names of errors
+            "Auth/Email/SMTPConnection.swift",  // names of errors
+        ]
+        for source in sources where !source.path.hasPrefix("Storage/") && !own.contains(source.path) {
+            for line in source.code { #expect(!calls.contains { line.contains($0) }, "\(source.path): \(line)") }
+        }
+    }
+
+    /// What compares, folds or matches text by characters takes texts whose bytes were counted before.
+    ///
+    /// A file is on the list when each of its calls is behind such a bound; the comment says which.
+    @Test func `text is normalised, folded and matched only where its length is bounded`() {
+        let calls = [
+            "WithCanonicalMapping", "WithCompatibilityMapping", ".lowercased()", ".uppercased()", "Regex(",
+            "NSRegularExpression", "wholeMatch(", "prefixMatch(", "firstMatch(", "localizedCompare",
+        ]
+        let bounded: Set<String> = [
+            "Auth/Core/Text.swift", "Auth/Core/EmailAddress.swift",  // EmailAddress.rawBytesMax
+            "Auth/Core/FieldValidation.swift",  // Field.textBytesMax
+            "Auth/Core/SuppliedSecret.swift", "Auth/Flows/Password/PasswordPolicy.swift",  // counted first
+            "Auth/Core/Timestamp.swift",  // Timestamp.textBytesMax
+            "Auth/Flows/Accounts/RecordFilter.swift",  // RecordFilter.bytesMax
+            "Auth/Flows/MFA/RecoveryCode.swift", "Auth/Flows/OAuth/OAuth.swift",  // Fields.textBytesMax
+            "Auth/Flows/OAuth/OAuthClient.swift", "Auth/Flows/OAuth/OAuthRoutes.swift",  // Fields.textBytesMax
+            "Auth/Flows/OAuth/RedirectURI.swift",  // a setting, or Fields
+            "Auth/Flows/OAuth/IDToken.swift", "Auth/Flows/OAuth/OAuthExchange.swift",  // OutboundClient.bodyBytesMax
+            "Auth/Flows/Sessions/Authenticator.swift", "Auth/HTTP/Body.swift",  // TextKind.headerValue
+            "Auth/Settings/Settings.swift", "Auth/Settings/SettingsCatalogue.swift",  // SettingDefinition.bytesMax
+            "Auth/HTTP/RateRules.swift", "Auth/Outbound/OutboundClient.swift",  // settings
+            "Auth/Email/MailText.swift", "Auth/Email/HTMLText.swift", "Auth/Email/MailTransport.swift",  // settings
+            "Auth/Settings/Configuration.swift",  // TextKind.option
+            "Auth/HTTP/OpenAPI.swift", "Auth/Flows/MFA/TOTP.swift",  // the server's own words
+        ]
+        for source in sources where !source.path.hasPrefix("Storage/") && !bounded.contains(source.path) {
+            for line in source.code { #expect(!calls.contains { line.contains($0) }, "\(source.path): \(line)") }
+        }
+        // The list holds no file that needs no place on it.
+        for path in bounded {
+            let source = sources.first { $0.path == path }
+            #expect(source?.code.contains { line in calls.contains { line.contains($0) } } == true, "\(path)")
+        }
+    }
+
     @Test func `files are at most 400 lines and functions at most 70`() {
         for source in sources {
             let isData = source.name == "CommonPasswords.swift"

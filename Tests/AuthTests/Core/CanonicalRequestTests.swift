@@ -72,16 +72,9 @@ struct CanonicalRequestTests {
     }
 
     @Test func `a target has at most 8192 bytes`() {
-        let segments = String(repeating: "/" + String(repeating: "a", count: 1023), count: 8)
-        #expect(code(segments) == segments)
-        #expect(code(segments + "/") == "malformed")
+        #expect(code("/" + String(repeating: "a", count: 8191)).count == 8192)
+        #expect(code("/" + String(repeating: "a", count: 8192)) == "malformed")
         #expect(code("/x?" + String(repeating: "a", count: 8190)) == "malformed")
-    }
-
-    @Test func `a segment has at most 1024 bytes when its escapes are decoded`() {
-        #expect(code("/" + String(repeating: "a", count: 1024)).count == 1025)
-        #expect(code("/" + String(repeating: "a", count: 1025)) == "malformed")
-        #expect(code("/" + String(repeating: "%61", count: 1024)).count == 1025)
     }
 
     @Test func `text of a target that is not ASCII is percent-encoded, and stream-safe`() {

@@ -120,7 +120,7 @@ final class TestServer: Sendable {
         watching = node.isWatching ? Task { try? await faults.watch() } : nil
         if node.isWatching { try #require(try await eventually(within: 60, every: 2) { faults.hearsOthers }) }
         let installation = try await Installation.prepared(configuration, services: services)
-        app = App(installation, lines: LineWriter(to: .nullDevice), extraRoutes: probes)
+        app = App(installation, lines: LineWriter(to: .nullDevice, bytesMax: 1 << 20), extraRoutes: probes)
         guard let settings else { return }
         let standard: [String: String?] = ["rate_limit.enabled": "0"]
         _ = try await app.settingsChanges.set(standard.merging(settings) { _, own in own }, by: .commandLine)

@@ -5,7 +5,7 @@ import Synchronization
 /// It is no cache that could be stale: that a text is the value of a key stays true as long as there is such a key, which
 /// is looked up apart from it. Texts are held as keyed digests. A class, since it gathers over requests.
 final class VerifiedKeys: Sendable {
-    static let countMax = 20_000
+    static let countMax = 5000
 
     private struct State {
         var known: [Digest: SecretID] = [:]

@@ -7,7 +7,7 @@ import Synchronization
 final class LastSeen<Subject>: Sendable {
     /// A note is renewed at most so often.
     static var noteSeconds: Int64 { 60 }
-    static var countMax: Int { 100_000 }
+    static var countMax: Int { 20_000 }
     /// Written in one transaction.
     static var batchMax: Int { 200 }
 

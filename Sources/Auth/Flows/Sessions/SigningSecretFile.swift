@@ -37,7 +37,7 @@ struct SigningSecretFile: Sendable {
 
     /// The fingerprint of the secret that was in force here last; nil where none was.
     var mark: String? {
-        FileManager.default.contents(atPath: markPath).map { String(decoding: $0, as: UTF8.self).trimmed }
+        FileManager.default.contents(atPath: markPath).flatMap { TextGate.text($0, as: .keyFile)?.trimmed }
     }
 
     /// Writes what differs.
