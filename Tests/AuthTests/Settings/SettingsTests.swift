@@ -122,6 +122,7 @@ import Testing
                 "/api/probe/\(feature.rawValue)",
                 .open,
                 "A probe",
+                limit: .auth,
                 feature: feature,
                 takes: .object([]),
                 gives: .any

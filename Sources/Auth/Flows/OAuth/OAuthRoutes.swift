@@ -162,6 +162,7 @@ struct OAuthRoutes: Sendable {
             Self.path + "/:provider/landing",
             .open,
             "Sends the browser on to the application, with what the provider has posted",
+            limit: .auth,
             isPage: true,
             takes: .object([
                 .required("state", .text), .optional("code", .text), .optional("error", .text),
