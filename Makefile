@@ -4,7 +4,7 @@ CONFIGURATION ?= debug
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run setup build test bench bench-scaling lint format
+.PHONY: help run setup build test bench bench-compare bench-scaling lint format
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -33,6 +33,11 @@ bench: ## Measure a release build under load
 	@scripts/setup --tests --bench
 	swift build -c release --product latchkey
 	.venv/bin/python Benchmarks/bench.py $(ARGS)
+
+bench-compare: ## Measure a release build against another binary: ARGS=BEFORE
+	@scripts/setup --tests --bench
+	swift build -c release --product latchkey
+	.venv/bin/python Benchmarks/compare.py $(ARGS)
 
 bench-scaling: ## Measure one and two nodes on PostgreSQL
 	@scripts/setup --tests --bench
