@@ -134,6 +134,9 @@ package struct App: Sendable {
     {
         let configuration = installation.configuration
         let setUp = setUp
+        let lock = try installation.lockForServing()
+        defer { withExtendedLifetime(lock) {} }
+        if lock != nil { lease.beAlone() }
         try await installation.prepareSigning()
         let address = { @Sendable (port: Int) in
             OwnAddress.url(configuration.host, port)

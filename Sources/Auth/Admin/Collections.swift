@@ -50,6 +50,8 @@ struct Collections: Sendable {
             guard let old = try tx.collections().first(where: { $0.id == id }) else { throw AuthError(.notFound) }
             let collection = try old.changed(by: body, isNew: false, at: now)
             if old.isAdmins { try collection.checkAdmins(against: old) }
+            // What changes nothing writes nothing.
+            guard !collection.holdsTheSame(as: old) else { return old }
             try tx.updateCollection(collection)
             if collection.schema != old.schema { try tx.rebuildUniqueValues(of: collection) }
             try tx.audit(.collectionUpdated, by: actor, details: ["collection": .string(collection.name)], services)
@@ -83,6 +85,10 @@ extension Collection {
                 "\(Self.adminsName) keeps its name, options and email rules, and can't have required fields."
             )
         }
+    }
+
+    fileprivate func holdsTheSame(as old: Collection) -> Bool {
+        name == old.name && schema == old.schema && options == old.options
     }
 
     /// Every problem at once.

@@ -7,7 +7,7 @@ enum AuditOutcome: String, Sendable, SQLConvertible {
 }
 
 extension Transaction {
-    /// Appends one row.
+    /// Appends one row, if the event's budget has room for it (``AuditBudget``).
     ///
     /// `details` must hold no secret, and nothing that somebody typed into a sign-in form: it may be a password in the
     /// wrong field.
@@ -16,11 +16,12 @@ extension Transaction {
         by actor: Actor,
         on subject: UserID? = nil,
         outcome: AuditOutcome = .success,
-        details: JSON = [:],
+        details: AuditDetails = [:],
         _ services: Services
     ) throws {
         let now = services.clock.now()
-        let details = actor.apiKey.map { details.merging(["api_key": .string($0.rawValue)]) } ?? details
+        guard try admitAuditRow(event, by: actor, on: subject, at: now, services) else { return }
+        let details = actor.apiKey.map { details.with("api_key", .string($0.rawValue)) } ?? details
         let record = AuditRecord(
             id: Identifier(at: now, random: services.random),
             at: now,

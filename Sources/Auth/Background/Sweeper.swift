@@ -7,11 +7,10 @@ import Storage
 struct Sweeper: Service {
     static let noteSeconds = 10
     static let sweepSeconds = 600
-    /// Ended sessions stay for so long, so that their tokens are told why.
-    static let endedKeptSeconds = 30 * 86_400
-
     /// Mails that were sent or given up are listed for so long.
     static let settledMailsKeptSeconds = 7 * 86_400
+    /// API keys and trusted devices that have expired are listed for so long.
+    static let expiredSecretsKeptSeconds = 30 * 86_400
 
     let services: Services
     let lease: Lease
@@ -46,15 +45,30 @@ struct Sweeper: Service {
         }
     }
 
+    /// Removes what is over, in small steps.
     func sweep() async throws {
         let now = services.clock.now()
+        let steps = Steps(db: services.db)
         // Before the sessions, which tell when a guest was last there.
         try await guests.sweep()
-        try await services.db.write { tx in
-            try tx.sweepSessions(before: now.advanced(bySeconds: -Self.endedKeptSeconds))
-            try tx.sweepOneTimeTokens(before: now)
-            try tx.sweepMails(settledBefore: now.advanced(bySeconds: -Self.settledMailsKeptSeconds), at: now)
-            try tx.sweepLockouts(failedBefore: now.advanced(bySeconds: -86_400), at: now)
+        try await steps.run(rowsMax: 32) { tx, rows in try tx.sweepSessions(before: now.day, count: rows) }
+        try await steps.run(rowsMax: 32) { tx, rows in try tx.sweepOneTimeTokens(before: now, count: rows) }
+        try await steps.run(rowsMax: 32) { tx, rows in try tx.sweepLockouts(before: now.day, count: rows) }
+        try await sweepMails(steps, at: now)
+        let secretsEnd = now.advanced(bySeconds: -Self.expiredSecretsKeptSeconds)
+        try await steps.run(rowsMax: 4) { tx, rows in
+            try tx.sweepSecrets(expiredBefore: secretsEnd, count: rows, at: now)
         }
+        try await steps.run(rowsMax: 16) { [services] tx, rows in
+            try tx.settleAuditBudgets(before: now.hour, count: rows, services)
+        }
+    }
+
+    private func sweepMails(_ steps: Steps, at now: Timestamp) async throws {
+        let settledEnd = now.advanced(bySeconds: -Self.settledMailsKeptSeconds)
+        try await steps.run(rowsMax: 32) { tx, rows in try tx.expireMails(at: now, count: rows) }
+        try await steps.run(rowsMax: 32) { tx, rows in try tx.sweepSettledMails(before: settledEnd, count: rows) }
+        try await steps.run(rowsMax: 32) { tx, rows in try tx.sweepInboxMails(at: now, count: rows) }
+        try await steps.run(rowsMax: 32) { tx, rows in try tx.sweepVoidMails(count: rows) }
     }
 }

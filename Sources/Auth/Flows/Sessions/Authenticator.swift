@@ -18,7 +18,7 @@ struct Authenticator: Sendable {
         self.apiKeys = apiKeys
         tokens = Cache(capacity: Self.cachedMax, of: services.db) { topic in topic == Topic.signingKeys ? .all : .none }
         sessions = Cache(capacity: Self.cachedMax, of: services.db) { topic in
-            Topic.sessionID(topic).map { .one($0) } ?? .none
+            topic == Topic.allSessions ? .all : Topic.sessionID(topic).map { .one($0) } ?? .none
         }
         users = Cache(capacity: Self.cachedMax, of: services.db) { topic in
             Topic.userID(topic).map { .one($0) } ?? .none
