@@ -19,6 +19,8 @@ package struct App: Sendable {
     let routes: [Route]
     let responder: Responder
     let chain: AuditChain
+    let jobs: Jobs
+    let retention: AuditRetention
     private let lease: Lease
     private let readiness = Readiness()
     private let lines: LineWriter
@@ -67,6 +69,11 @@ package struct App: Sendable {
         let links = OAuthLinks(services: services, oauth: oauth, reauthentication: reauthentication)
         let log = RequestLog(lines, isOn: installation.configuration.logLevel <= .info)
         chain = AuditChain(services: services, lease: lease)
+        jobs = Jobs(services: services, lease: lease)
+        retention = AuditRetention(
+            services: services,
+            directory: installation.configuration.dataDirectory + "/audit"
+        )
         let flows: [[Route]] = [
             RecordRoutes(accounts: accounts, reauthentication: reauthentication).routes,
             PasswordRoutes(passwords: passwords).routes,
@@ -85,7 +92,7 @@ package struct App: Sendable {
             EmailChangeRoutes(emailChange: EmailChange(services: services)).routes,
             SessionRoutes(sessions: sessions).routes,
             SetUpRoutes(setUp: setUp).routes,
-            CollectionRoutes(collections: Collections(services: services)).routes,
+            CollectionRoutes(collections: Collections(services: services, jobs: jobs)).routes,
             UserRoutes(accounts: accounts, reauthentication: reauthentication).routes,
             SettingsRoutes(changes: settingsChanges).routes,
             MailRoutes(desk: MailDesk(services: services, readiness: readiness)).routes,
@@ -162,8 +169,15 @@ package struct App: Sendable {
                 services: [
                     .init(service: Watching(installation: installation)),
                     .init(service: lease),
-                    .init(service: Sweeper(services: installation.services, lease: lease, guests: guests)),
-                    .init(service: chain),
+                    .init(
+                        service: Sweeper(
+                            services: installation.services,
+                            lease: lease,
+                            guests: guests,
+                            retention: retention
+                        )
+                    ),
+                    .init(service: chain), .init(service: jobs),
                     .init(service: Delivery(services: installation.services, lease: lease)),
                     .init(service: RateSharing(services: installation.services, limiter: responder.limiter)),
                     .init(service: application), .init(service: Draining(readiness: readiness)),

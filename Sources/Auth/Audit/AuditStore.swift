@@ -60,10 +60,13 @@ extension Transaction {
         ).map(ChainedAuditRecord.init)
     }
 
+    /// Of the newest linked row, also when it was exported and removed.
     func lastAuditLink() throws -> (position: Int64, link: Digest)? {
-        try one(
+        let last = try one(
             "SELECT position, link FROM audit_log WHERE position IS NOT NULL ORDER BY position DESC LIMIT 1"
-        ).map { row in (try row.get("position"), try row.get("link")) }
+        )
+        if let last { return (try last.get("position"), try last.get("link")) }
+        return try lastAuditSegment().map { ($0.last, $0.link) }
     }
 
     /// False when the row was linked meanwhile.

@@ -13,41 +13,50 @@ struct Steps: Sendable {
 
     let db: any Database
 
-    /// What a step leaves: where to go on, nil when there is nothing more to do, and how long it held the writer.
+    /// How a batch ends.
+    enum Next<Place: Sendable>: Sendable {
+        /// There is more to do, from there on.
+        case more(Place)
+        case finished(Place)
+    }
+
+    /// What a step leaves, and how long it held the writer.
     struct Step<Place: Sendable>: Sendable {
-        let next: Place?
+        let next: Next<Place>
         let duration: Duration
     }
 
     /// Repeats `batch`, which works on at most `rowsMax` rows and tells on how many, until it finds fewer.
     func run(rowsMax: Int, _ batch: @escaping @Sendable (Transaction, Int) throws -> Int) async throws {
-        try await run(from: true) { tx, _ in try batch(tx, rowsMax) < rowsMax ? nil : true }
+        try await run(from: ()) { tx, _ in try batch(tx, rowsMax) < rowsMax ? .finished(()) : .more(()) }
     }
 
-    /// Repeats `batch`, which is told where the former one ended and tells where the next one begins, until that is nil.
+    /// Repeats `batch`, which is told where the former one ended and tells where the next one begins, until it has finished.
     func run<Place: Sendable>(
         from place: Place,
-        _ batch: @escaping @Sendable (Transaction, Place) throws -> Place?
+        _ batch: @escaping @Sendable (Transaction, Place) throws -> Next<Place>
     ) async throws {
         var place = place
         while true {
             let step = try await step(from: place, batch)
-            guard let next = step.next else { return }
-            place = next
+            switch step.next {
+            case .finished: return
+            case .more(let next): place = next
+            }
             try await pause(after: step)
         }
     }
 
-    /// One transaction, which repeats `batch` until the time is over or nothing is left.
+    /// One transaction, which repeats `batch` until the time is over or it has finished.
     func step<Place: Sendable>(
         from place: Place,
-        _ batch: @escaping @Sendable (Transaction, Place) throws -> Place?
+        _ batch: @escaping @Sendable (Transaction, Place) throws -> Next<Place>
     ) async throws -> Step<Place> {
         try await db.write { tx in
             let start = ContinuousClock.now
-            var next: Place? = place
+            var next = Next.more(place)
             var duration = Duration.zero
-            while let place = next, duration < .milliseconds(Self.stepMillisecondsMax) {
+            while case .more(let place) = next, duration < .milliseconds(Self.stepMillisecondsMax) {
                 next = try batch(tx, place)
                 duration = ContinuousClock.now - start
             }

@@ -15,6 +15,7 @@ struct Sweeper: Service {
     let services: Services
     let lease: Lease
     let guests: Guests
+    let retention: AuditRetention
 
     func run() async throws {
         try? await cancelWhenGracefulShutdown {
@@ -62,6 +63,7 @@ struct Sweeper: Service {
         try await steps.run(rowsMax: 16) { [services] tx, rows in
             try tx.settleAuditBudgets(before: now.hour, count: rows, services)
         }
+        try await retention.run()
     }
 
     private func sweepMails(_ steps: Steps, at now: Timestamp) async throws {

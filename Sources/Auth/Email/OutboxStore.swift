@@ -51,7 +51,8 @@ extension Transaction {
         let row = try one(
             """
             SELECT (SELECT email FROM users WHERE id = \(addressee.id) AND kind = 'human' AND status = 'active'
-                AND anonymous = \(false)) AS email
+                AND anonymous = \(false)
+                AND collection_id IN (SELECT id FROM collections WHERE state <> 'deleting')) AS email
             """
         )
         return try row?.get("email", as: String?.self) == addressee.email

@@ -63,6 +63,7 @@ import Testing
         let allowed: Set<String> = [
             "Auth/Installation.swift Date()",  // where the clock of the services is made
             "Auth/Background/Sweeper.swift Task.sleep", "Auth/Background/Steps.swift Task.sleep",
+            "Auth/Background/Jobs.swift Task.sleep",
             "Auth/Background/Lease.swift Task.sleep",
             "Auth/Background/RateSharing.swift Task.sleep", "Auth/Audit/AuditChain.swift Task.sleep",
             "Auth/Email/Delivery.swift Task.sleep",

@@ -90,7 +90,8 @@ struct Guests: Sendable {
                 _ = try tx.deleteUser(guest.id, at: now)
                 try tx.audit(.guestRemoved, by: .server, on: guest.id, services)
             }
-            return guests.count < Self.batchMax ? nil : guests.last?.place
+            let end = guests.last?.place ?? place
+            return guests.count < Self.batchMax ? .finished(end) : .more(end)
         }
     }
 }

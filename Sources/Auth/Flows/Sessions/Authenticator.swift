@@ -98,6 +98,9 @@ struct Authenticator: Sendable {
         }
         guard expiresAt > now else { throw AuthError(.tokenExpired) }
         if let impersonator = session.impersonation { try await check(impersonator, at: now) }
+        guard try await services.collections()[id: session.collectionID] != nil else {
+            throw AuthError(.sessionEnded, details: ["reason": Session.EndReason.deleted.rawValue])
+        }
         let (user, collection) = try await activeUser(session.userID)
         guard user.collectionID == session.collectionID else { throw AuthError(.invalidToken) }
         services.lastSeen.note(session.id, last: session.lastSeenAt, at: now)
