@@ -33,7 +33,7 @@ struct CollectionJobs: Sendable {
     }
 
     private func build(_ job: Job, in tx: Transaction) throws -> Jobs.Outcome {
-        guard let collection = try tx.collections().first(where: { $0.id == job.collection }) else {
+        guard let collection = try tx.collection(job.collection) else {
             try tx.removeJob(job.id)
             return .finished
         }

@@ -55,7 +55,7 @@ struct Collections: Sendable {
         let now = services.clock.now()
         let jobID = Identifier<Job>(at: now, random: services.random)
         let (changed, job) = try await services.write(as: actor) { [services] tx -> (Collection, Job?) in
-            guard let old = try tx.collections().first(where: { $0.id == id }) else { throw AuthError(.notFound) }
+            guard let old = try tx.collection(id) else { throw AuthError(.notFound) }
             let wanted = try old.changed(by: body, isNew: false, at: now)
             if old.isAdmins { try wanted.checkAdmins(against: old) }
             // What changes nothing writes nothing.

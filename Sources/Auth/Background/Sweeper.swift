@@ -18,32 +18,46 @@ struct Sweeper: Service {
     let retention: AuditRetention
 
     func run() async throws {
-        try? await cancelWhenGracefulShutdown {
-            var isSweepDue = true
-            var round = 0
-            while !Task.isCancelled {
-                isSweepDue = isSweepDue || round % (Self.sweepSeconds / Self.noteSeconds) == 0
-                // A node that gets the lease between two rounds catches up in the next.
-                let isSweep = isSweepDue && lease.isHeld
-                if isSweep { isSweepDue = false }
-                await upkeep(isSweep: isSweep)
-                round += 1
-                try await Task.sleep(for: .seconds(Self.noteSeconds))
+        await cancelWhenGracefulShutdown {
+            // A long sweep must not hold up the notes.
+            await withTaskGroup { group in
+                group.addTask { await everyRound { try await note() } }
+                group.addTask { await sweepWhenDue() }
             }
         }
-        await upkeep(isSweep: false)
+        try? await note()
     }
 
-    private func upkeep(isSweep: Bool) async {
-        do {
-            try await services.lastSeen.flush(to: services.db)
-            try await services.lastUsed.flush(to: services.db)
-            services.lastSeen.forget(at: services.clock.now())
-            services.lastUsed.forget(at: services.clock.now())
-            if isSweep { try await sweep() }
-        } catch {
-            services.logger.warning("Upkeep failed; it is tried again.", metadata: ["cause": "\(error)"])
+    private func sweepWhenDue() async {
+        // A node that gets the lease between two rounds catches up in the next.
+        var (round, isDue) = (0, true)
+        await everyRound {
+            isDue = isDue || round % (Self.sweepSeconds / Self.noteSeconds) == 0
+            round += 1
+            guard isDue, lease.isHeld else { return }
+            isDue = false
+            try await sweep()
         }
+    }
+
+    private func everyRound(_ work: () async throws -> Void) async {
+        while !Task.isCancelled {
+            do {
+                try await work()
+            } catch is CancellationError {
+                return
+            } catch {
+                services.logger.warning("Upkeep failed; it is tried again.", metadata: ["cause": "\(error)"])
+            }
+            try? await Task.sleep(for: .seconds(Self.noteSeconds))
+        }
+    }
+
+    private func note() async throws {
+        try await services.lastSeen.flush(to: services.db)
+        try await services.lastUsed.flush(to: services.db)
+        services.lastSeen.forget(at: services.clock.now())
+        services.lastUsed.forget(at: services.clock.now())
     }
 
     /// Removes what is over, in small steps.

@@ -8,6 +8,11 @@ extension Transaction {
         try all("SELECT * FROM collections WHERE state <> 'deleting' ORDER BY name").map(Collection.init)
     }
 
+    /// Nil for one that is being removed, too.
+    func collection(_ id: CollectionID) throws -> Collection? {
+        try one("SELECT * FROM collections WHERE id = \(id) AND state <> 'deleting'").map(Collection.init)
+    }
+
     /// Throws `not_found` or `unavailable` when the collection was removed or changed since it was looked at: what was
     /// validated by its old rules must not be written under new ones.
     func checkUnchanged(_ collection: Collection) throws {
