@@ -98,13 +98,18 @@ class Server(ABC):
                 self.process.wait()
 
     def ask(
-        self, method: str, path: str, body: dict[str, Any] | None = None, token: str | None = None
+        self,
+        method: str,
+        path: str,
+        body: dict[str, Any] | None = None,
+        token: str | None = None,
+        seconds: float = 30,
     ) -> tuple[int, Any]:
         """One request on a connection of its own: the status, and the answer."""
         headers = {"Content-Type": "application/json"} if body is not None else {}
         if token:
             headers["Authorization"] = f"Bearer {token}"
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=seconds)
         try:
             connection.request(method, path, json.dumps(body) if body is not None else None, headers)
             answer = connection.getresponse()
@@ -175,6 +180,14 @@ class Latchkey(Server):
 
     def token(self, email: str) -> str:
         return self.must("POST", "/api/auth/users/login", {"email": email, "password": PASSWORD})["data"]["token"]
+
+    def admin_token(self) -> str:
+        """Makes the first admin by the address that the server has printed, and logs them in."""
+        found = re.search(r"/setup\?token=(\S+)", (self.directory / "log").read_text())
+        assert found
+        account = {"email": "root@example.com", "password": PASSWORD}
+        self.must("POST", "/api/admin/setup", {"setup_token": found[1], **account})
+        return self.must("POST", "/api/admin/auth/login", account)["data"]["token"]
 
     def api_key(self, email: str) -> str:
         status, answer = self.ask("POST", "/api/users/me/secrets", {"type": "apikey"}, self.token(email))

@@ -20,6 +20,8 @@ package struct App: Sendable {
     let routes: [Route]
     let responder: Responder
     let chain: AuditChain
+    let jobs: Jobs
+    let retention: AuditRetention
     private let lease: Lease
     private let readiness = Readiness()
     private let lines: LineWriter
@@ -72,6 +74,11 @@ package struct App: Sendable {
             keptBytesMax: services.memory.keptLogBytes
         )
         chain = AuditChain(services: services, lease: lease)
+        jobs = Jobs(services: services, lease: lease)
+        retention = AuditRetention(
+            services: services,
+            directory: installation.configuration.dataDirectory + "/audit"
+        )
         let flows: [[Route]] = [
             RecordRoutes(accounts: accounts, reauthentication: reauthentication).routes,
             PasswordRoutes(passwords: passwords).routes,
@@ -90,7 +97,7 @@ package struct App: Sendable {
             EmailChangeRoutes(emailChange: EmailChange(services: services)).routes,
             SessionRoutes(sessions: sessions).routes,
             SetUpRoutes(setUp: setUp).routes,
-            CollectionRoutes(collections: Collections(services: services)).routes,
+            CollectionRoutes(collections: Collections(services: services, jobs: jobs)).routes,
             UserRoutes(accounts: accounts, reauthentication: reauthentication).routes,
             SettingsRoutes(changes: settingsChanges).routes,
             MailRoutes(desk: MailDesk(services: services, readiness: readiness)).routes,
@@ -146,6 +153,9 @@ package struct App: Sendable {
     ) async throws {
         let configuration = installation.configuration
         let setUp = setUp
+        let lock = try installation.lockForServing()
+        defer { withExtendedLifetime(lock) {} }
+        if lock != nil { lease.beAlone() }
         try await installation.prepareSigning()
         let address = { @Sendable (port: Int) in
             OwnAddress.url(configuration.host, port)
@@ -183,8 +193,15 @@ package struct App: Sendable {
                 services: [
                     .init(service: Watching(installation: installation)),
                     .init(service: lease),
-                    .init(service: Sweeper(services: installation.services, lease: lease, guests: guests)),
-                    .init(service: chain),
+                    .init(
+                        service: Sweeper(
+                            services: installation.services,
+                            lease: lease,
+                            guests: guests,
+                            retention: retention
+                        )
+                    ),
+                    .init(service: chain), .init(service: jobs),
                     .init(service: Delivery(services: installation.services, lease: lease)),
                     .init(service: RateSharing(services: installation.services, limiter: responder.limiter)),
                     .init(service: application),

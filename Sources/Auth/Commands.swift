@@ -76,22 +76,29 @@ package struct Commands: Sendable {
 
     /// Goes through the audit log; `progress` is told how many rows are done.
     ///
-    /// `checkpoint` is the text of one that was kept elsewhere. Returns a sentence, and whether the log is as it was written.
+    /// `checkpoint` is the text of one that was kept elsewhere, `segments` the directory of exported files. Returns a sentence, and whether the log is as it was written.
     /// Throws `validation_failed` for what is no checkpoint.
-    package func verifyAudit(against checkpoint: String?, progress: @escaping @Sendable (Int64) -> Void) async throws
-        -> (
-            text: String, isSound: Bool
-        )
-    {
+    package func verifyAudit(
+        against checkpoint: String?,
+        segments directory: String?,
+        progress: @escaping @Sendable (Int64) -> Void
+    ) async throws -> (text: String, isSound: Bool) {
         var kept: AuditCheckpoint?
         if let checkpoint {
             kept = JSON(parsing: checkpoint).flatMap(AuditCheckpoint.init)
             guard kept != nil else { throw AuthError.validation(["checkpoint": "can't be read"]) }
         }
-        let report = try await AuditVerification(services: services).run(against: kept, progress: progress)
+        let report = try await AuditVerification(services: services).run(
+            against: kept,
+            segments: directory,
+            progress: progress
+        )
         if let problem = report.problem { return (problem, false) }
         let waiting = report.waiting == 0 ? "" : " \(report.waiting) more wait for the server to link them."
-        return ("\(report.linked) rows are as they were written.\(waiting)", true)
+        let closed =
+            report.segments == 0
+            ? "" : " \(report.closed) of them were exported, in \(report.segments) closed segments."
+        return ("\(report.linked) rows are as they were written.\(closed)\(waiting)", true)
     }
 
     /// The newest linked row of the audit log, signed, on one line; nil while there is none.

@@ -101,6 +101,16 @@ package struct Installation: Sendable {
         try await SigningSecretChange(services: services).prepare()
     }
 
+    /// Keeps other servers off the data directory; nil on PostgreSQL, which any number of them may share.
+    ///
+    /// Throws ``Unusable`` when another one serves it.
+    func lockForServing() throws -> ServingLock? {
+        switch configuration.store {
+        case .sqlite: try ServingLock(directory: configuration.dataDirectory)
+        case .postgres: nil
+        }
+    }
+
     /// Notices the writes of other processes until the task is cancelled.
     func watch() async throws {
         try await services.db.watch()

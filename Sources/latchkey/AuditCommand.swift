@@ -21,6 +21,9 @@ struct AuditCommand: AsyncParsableCommand {
         @Option(help: "A file with a checkpoint that was kept elsewhere.")
         var checkpoint: String?
 
+        @Option(help: "The directory with the files of closed segments, to verify them too.")
+        var segments: String?
+
         @OptionGroup var common: CommonOptions
 
         func run() async throws {
@@ -32,7 +35,8 @@ struct AuditCommand: AsyncParsableCommand {
             }
             let report = try await common.withCommands { commands in
                 let bar = ProgressBar()
-                let report = try await commands.verifyAudit(against: kept) { done in bar.say("\(done) rows are sound …")
+                let report = try await commands.verifyAudit(against: kept, segments: segments) { done in
+                    bar.say("\(done) rows are sound …")
                 }
                 bar.clear()
                 return report

@@ -1,3 +1,16 @@
+CREATE TABLE audit_budgets (
+    key bytea NOT NULL,
+    hour bigint NOT NULL,
+    events bigint NOT NULL,
+    withheld bigint NOT NULL,
+    action text NOT NULL,
+    subject_id text,
+    ip text,
+    CONSTRAINT audit_budgets_pkey PRIMARY KEY (key)
+) WITH (fillfactor=70);
+
+CREATE INDEX audit_budgets_by_hour ON audit_budgets USING btree (hour);
+
 CREATE TABLE audit_log (
     sequence bigint GENERATED ALWAYS AS IDENTITY NOT NULL,
     id text NOT NULL,
@@ -23,6 +36,19 @@ CREATE INDEX audit_log_unlinked ON audit_log USING btree (sequence) WHERE ("posi
 
 CREATE UNIQUE INDEX audit_log_position ON audit_log USING btree ("position") WHERE ("position" IS NOT NULL);
 
+CREATE TABLE audit_segments (
+    number bigint NOT NULL,
+    first_position bigint NOT NULL,
+    last_position bigint NOT NULL,
+    former_link bytea,
+    last_link bytea NOT NULL,
+    row_digest bytea NOT NULL,
+    closed_at bigint NOT NULL,
+    signing_key bytea NOT NULL,
+    signature bytea NOT NULL,
+    CONSTRAINT audit_segments_pkey PRIMARY KEY (number)
+);
+
 CREATE TABLE collections (
     id text NOT NULL,
     name text NOT NULL,
@@ -30,6 +56,7 @@ CREATE TABLE collections (
     options text NOT NULL,
     created_at bigint NOT NULL,
     updated_at bigint NOT NULL,
+    state text NOT NULL DEFAULT 'ready'::text,
     CONSTRAINT collections_pkey PRIMARY KEY (id),
     CONSTRAINT collections_name UNIQUE (name)
 );
@@ -47,6 +74,17 @@ CREATE TABLE identities (
     CONSTRAINT identities_pkey PRIMARY KEY (id),
     CONSTRAINT identities_collection_id_provider_realm_subject_key UNIQUE (collection_id, provider, realm, subject),
     CONSTRAINT identities_user_id_provider_realm_key UNIQUE (user_id, provider, realm)
+);
+
+CREATE TABLE jobs (
+    id text NOT NULL,
+    kind text NOT NULL,
+    collection_id text NOT NULL,
+    payload text NOT NULL,
+    place text,
+    done bigint NOT NULL,
+    created_at bigint NOT NULL,
+    CONSTRAINT jobs_pkey PRIMARY KEY (id)
 );
 
 CREATE TABLE key_fingerprints (
@@ -67,8 +105,11 @@ CREATE TABLE lockouts (
     failures bigint NOT NULL,
     last_failed_at bigint NOT NULL,
     locked_until bigint NOT NULL,
+    removal_day bigint NOT NULL DEFAULT 0,
     CONSTRAINT lockouts_pkey PRIMARY KEY (key)
 ) WITH (fillfactor=70);
+
+CREATE INDEX lockouts_by_removal ON lockouts USING btree (removal_day);
 
 CREATE TABLE one_time_tokens (
     digest bytea NOT NULL,
@@ -83,6 +124,8 @@ CREATE TABLE one_time_tokens (
     payload text,
     CONSTRAINT one_time_tokens_pkey PRIMARY KEY (digest)
 ) WITH (fillfactor=70);
+
+CREATE INDEX one_time_tokens_by_expiry ON one_time_tokens USING btree (expires_at);
 
 CREATE INDEX one_time_tokens_by_subject ON one_time_tokens USING btree (subject_id, purpose);
 
@@ -109,6 +152,10 @@ CREATE TABLE outbox (
 CREATE INDEX outbox_by_user ON outbox USING btree (user_id, created_at);
 
 CREATE INDEX outbox_due ON outbox USING btree (next_attempt_at) WHERE (state = ANY (ARRAY['pending'::text, 'sending'::text, 'void'::text]));
+
+CREATE INDEX outbox_inbox ON outbox USING btree (expires_at) WHERE (state = 'inbox'::text);
+
+CREATE INDEX outbox_settled ON outbox USING btree (settled_at) WHERE (settled_at IS NOT NULL);
 
 CREATE TABLE schema_migrations (
     number bigint NOT NULL,
@@ -138,6 +185,8 @@ CREATE TABLE secrets (
     CONSTRAINT secrets_pkey PRIMARY KEY (id)
 ) WITH (fillfactor=70);
 
+CREATE INDEX secrets_by_expiry ON secrets USING btree (expires_at) WHERE (expires_at IS NOT NULL);
+
 CREATE INDEX secrets_by_user ON secrets USING btree (user_id);
 
 CREATE UNIQUE INDEX secrets_lookup ON secrets USING btree (lookup);
@@ -147,6 +196,13 @@ CREATE UNIQUE INDEX secrets_mfa ON secrets USING btree (user_id) WHERE (type = '
 CREATE UNIQUE INDEX secrets_primary ON secrets USING btree (user_id) WHERE (is_primary = true);
 
 CREATE UNIQUE INDEX secrets_user_id ON secrets USING btree (user_id) WHERE (type = 'password'::text);
+
+CREATE TABLE session_generations (
+    generation bigint NOT NULL,
+    began_at bigint NOT NULL,
+    end_reason text NOT NULL,
+    CONSTRAINT session_generations_pkey PRIMARY KEY (generation)
+);
 
 CREATE TABLE sessions (
     id text NOT NULL,
@@ -167,10 +223,16 @@ CREATE TABLE sessions (
     secret_id text,
     impersonated_by text,
     impersonating_session text,
+    removal_day bigint NOT NULL DEFAULT 0,
+    generation bigint NOT NULL DEFAULT 0,
     CONSTRAINT sessions_pkey PRIMARY KEY (id)
 ) WITH (fillfactor=70);
 
+CREATE INDEX sessions_by_removal ON sessions USING btree (removal_day);
+
 CREATE INDEX sessions_by_user ON sessions USING btree (user_id) WHERE (ended_at IS NULL);
+
+CREATE INDEX sessions_of_guests ON sessions USING btree (user_id) WHERE (kind = 'anonymous'::text);
 
 CREATE TABLE settings (
     key text NOT NULL,
@@ -230,4 +292,4 @@ CREATE TABLE users (
 
 CREATE INDEX users_by_creation ON users USING btree (collection_id, created_at, id);
 
-CREATE INDEX users_guests ON users USING btree (created_at) WHERE (anonymous = true);
+CREATE INDEX users_guests ON users USING btree (created_at, id) WHERE (anonymous = true);

@@ -1,3 +1,15 @@
+CREATE TABLE audit_budgets (
+    key BLOB NOT NULL PRIMARY KEY,
+    hour INTEGER NOT NULL,
+    events INTEGER NOT NULL,
+    withheld INTEGER NOT NULL,
+    action TEXT NOT NULL,
+    subject_id TEXT,
+    ip TEXT
+) STRICT;
+
+CREATE INDEX audit_budgets_by_hour ON audit_budgets (hour);
+
 CREATE TABLE audit_log (
     sequence INTEGER PRIMARY KEY AUTOINCREMENT,
     id TEXT NOT NULL UNIQUE,
@@ -18,13 +30,25 @@ CREATE UNIQUE INDEX audit_log_position ON audit_log (position) WHERE position IS
 
 CREATE INDEX audit_log_unlinked ON audit_log (sequence) WHERE position IS NULL;
 
+CREATE TABLE audit_segments (
+    number INTEGER NOT NULL PRIMARY KEY,
+    first_position INTEGER NOT NULL,
+    last_position INTEGER NOT NULL,
+    former_link BLOB,
+    last_link BLOB NOT NULL,
+    row_digest BLOB NOT NULL,
+    closed_at INTEGER NOT NULL,
+    signing_key BLOB NOT NULL,
+    signature BLOB NOT NULL
+) STRICT;
+
 CREATE TABLE collections (
     id TEXT NOT NULL PRIMARY KEY,
     name TEXT NOT NULL,
     fields TEXT NOT NULL,
     options TEXT NOT NULL,
     created_at INTEGER NOT NULL,
-    updated_at INTEGER NOT NULL,
+    updated_at INTEGER NOT NULL, state TEXT NOT NULL DEFAULT 'ready',
     CONSTRAINT collections_name UNIQUE (name)
 ) STRICT;
 
@@ -40,6 +64,16 @@ CREATE TABLE identities (
     last_used_at INTEGER NOT NULL,
     UNIQUE (collection_id, provider, realm, subject),
     UNIQUE (user_id, provider, realm)
+) STRICT;
+
+CREATE TABLE jobs (
+    id TEXT NOT NULL PRIMARY KEY,
+    kind TEXT NOT NULL,
+    collection_id TEXT NOT NULL,
+    payload TEXT NOT NULL,
+    place TEXT,
+    done INTEGER NOT NULL,
+    created_at INTEGER NOT NULL
 ) STRICT;
 
 CREATE TABLE key_fingerprints (
@@ -58,7 +92,9 @@ CREATE TABLE lockouts (
     failures INTEGER NOT NULL,
     last_failed_at INTEGER NOT NULL,
     locked_until INTEGER NOT NULL
-) STRICT;
+, removal_day INTEGER NOT NULL DEFAULT 0) STRICT;
+
+CREATE INDEX lockouts_by_removal ON lockouts (removal_day);
 
 CREATE TABLE one_time_tokens (
     digest BLOB NOT NULL PRIMARY KEY,
@@ -68,6 +104,8 @@ CREATE TABLE one_time_tokens (
     expires_at INTEGER NOT NULL,
     used_at INTEGER
 , slot TEXT, code BLOB, misses INTEGER NOT NULL DEFAULT 0, payload TEXT) STRICT;
+
+CREATE INDEX one_time_tokens_by_expiry ON one_time_tokens (expires_at);
 
 CREATE INDEX one_time_tokens_by_subject ON one_time_tokens (subject_id, purpose);
 
@@ -94,6 +132,10 @@ CREATE INDEX outbox_by_user ON outbox (user_id, created_at);
 
 CREATE INDEX outbox_due ON outbox (next_attempt_at) WHERE state IN ('pending', 'sending', 'void');
 
+CREATE INDEX outbox_inbox ON outbox (expires_at) WHERE state = 'inbox';
+
+CREATE INDEX outbox_settled ON outbox (settled_at) WHERE settled_at IS NOT NULL;
+
 CREATE TABLE schema_migrations (
     number INTEGER NOT NULL PRIMARY KEY,
     name TEXT NOT NULL,
@@ -110,6 +152,8 @@ CREATE TABLE secrets (
     last_used_at INTEGER
 , state TEXT, sealed TEXT, last_step INTEGER, bucket INTEGER, name TEXT, lookup BLOB, expires_at INTEGER, scopes TEXT, is_primary INTEGER NOT NULL DEFAULT 0, issued_by TEXT) STRICT;
 
+CREATE INDEX secrets_by_expiry ON secrets (expires_at) WHERE expires_at IS NOT NULL;
+
 CREATE INDEX secrets_by_user ON secrets (user_id);
 
 CREATE UNIQUE INDEX secrets_lookup ON secrets (lookup);
@@ -119,6 +163,12 @@ CREATE UNIQUE INDEX secrets_mfa ON secrets (user_id) WHERE type = 'mfa';
 CREATE UNIQUE INDEX secrets_primary ON secrets (user_id) WHERE is_primary = TRUE;
 
 CREATE UNIQUE INDEX secrets_user_id ON secrets (user_id) WHERE type = 'password';
+
+CREATE TABLE session_generations (
+    generation INTEGER NOT NULL PRIMARY KEY,
+    began_at INTEGER NOT NULL,
+    end_reason TEXT NOT NULL
+) STRICT;
 
 CREATE TABLE sessions (
     id TEXT NOT NULL PRIMARY KEY,
@@ -134,9 +184,13 @@ CREATE TABLE sessions (
     expires_at INTEGER NOT NULL,
     ended_at INTEGER,
     end_reason TEXT
-, access_tokens TEXT, not_valid_after INTEGER, secret_id TEXT, impersonated_by TEXT, impersonating_session TEXT) STRICT;
+, access_tokens TEXT, not_valid_after INTEGER, secret_id TEXT, impersonated_by TEXT, impersonating_session TEXT, removal_day INTEGER NOT NULL DEFAULT 0, generation INTEGER NOT NULL DEFAULT 0) STRICT;
+
+CREATE INDEX sessions_by_removal ON sessions (removal_day);
 
 CREATE INDEX sessions_by_user ON sessions (user_id) WHERE ended_at IS NULL;
+
+CREATE INDEX sessions_of_guests ON sessions (user_id) WHERE kind = 'anonymous';
 
 CREATE TABLE settings (
     key TEXT NOT NULL PRIMARY KEY,
@@ -184,4 +238,4 @@ CREATE TABLE users (
 
 CREATE INDEX users_by_creation ON users (collection_id, created_at, id);
 
-CREATE INDEX users_guests ON users (created_at) WHERE anonymous = TRUE;
+CREATE INDEX users_guests ON users (created_at, id) WHERE anonymous = TRUE;

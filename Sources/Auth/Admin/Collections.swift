@@ -4,8 +4,11 @@ import Storage
 /// The collections: what admins make of them.
 struct Collections: Sendable {
     static let collectionsMax = 500
+    /// A change that goes through all accounts is answered after so long, done or not.
+    static let changeSecondsMax = 15
 
     let services: Services
+    let jobs: Jobs
 
     /// Throws `not_found`.
     func find(_ nameOrID: String) async throws -> Collection {
@@ -37,35 +40,62 @@ struct Collections: Sendable {
 
     /// Changes what is given.
     ///
-    /// A field that becomes unique must not hold a value twice: `value_taken`. Records that a new rule would refuse
-    /// stay as they are until they are written.
+    /// A field that becomes unique takes no value twice from then on, and the values that are there already are compared in
+    /// small steps. When two are the same, the whole change is taken back: `value_taken`. In a collection that is too large to be
+    /// gone through in ``changeSecondsMax``, the answer has the state `building`, and the server goes on.
     ///
-    /// Throws `not_found`, `validation_failed`, `name_taken`, `built_in`.
+    /// Records that a new rule would refuse stay as they are until they are written.
+    ///
+    /// Throws `not_found`, `validation_failed`, `name_taken`, `built_in`, and `unavailable` while an earlier change is being
+    /// built.
     func change(_ nameOrID: String, to body: JSON.Members, by actor: Actor) async throws
         -> Collection
     {
         let id = try await find(nameOrID).id
         let now = services.clock.now()
-        return try await services.write(as: actor) { [services] tx in
-            guard let old = try tx.collections().first(where: { $0.id == id }) else { throw AuthError(.notFound) }
-            let collection = try old.changed(by: body, isNew: false, at: now)
-            if old.isAdmins { try collection.checkAdmins(against: old) }
+        let jobID = Identifier<Job>(at: now, random: services.random)
+        let (changed, job) = try await services.write(as: actor) { [services] tx -> (Collection, Job?) in
+            guard let old = try tx.collection(id) else { throw AuthError(.notFound) }
+            let wanted = try old.changed(by: body, isNew: false, at: now)
+            if old.isAdmins { try wanted.checkAdmins(against: old) }
+            // What changes nothing writes nothing.
+            guard !wanted.holdsTheSame(as: old) else { return (old, nil) }
+            guard try !tx.hasJobs(on: id) else {
+                throw AuthError(
+                    .unavailable,
+                    "The collection's last change is still being built. Try again.",
+                    retryAfterSeconds: 1
+                )
+            }
+            let job = Job.uniqueValues(from: old, to: wanted, jobID)
+            let collection = wanted.with(job?.builds == true ? .building : .ready, at: now)
             try tx.updateCollection(collection)
-            if collection.schema != old.schema { try tx.rebuildUniqueValues(of: collection) }
+            if let job { try tx.insertJob(job, at: now) }
             try tx.audit(.collectionUpdated, by: actor, details: ["collection": .string(collection.name)], services)
-            return collection
+            return (collection, job)
         }
+        guard let job else { return changed }
+        let outcome = try await jobs.drive(job.id, forSeconds: Self.changeSecondsMax)
+        if case .reverted(let field) = outcome {
+            try await jobs.drive(job.id, forSeconds: Self.changeSecondsMax)
+            throw AuthError(.valueTaken, details: [field: "is already taken"])
+        }
+        return try await find(id.rawValue)
     }
 
-    /// Removes a collection with all its accounts.
+    /// Removes a collection with all its accounts: it is gone for everybody at once, and the accounts are removed in small
+    /// steps in the background.
     ///
     /// Throws `not_found`, `built_in`.
     func delete(_ nameOrID: String, by actor: Actor) async throws {
         let collection = try await find(nameOrID)
         guard !collection.isAdmins else { throw AuthError(.builtIn) }
         let now = services.clock.now()
+        let jobID = Identifier<Job>(at: now, random: services.random)
         try await services.write(as: actor) { [services] tx in
-            guard try tx.deleteCollection(collection.id, at: now) else { throw AuthError(.notFound) }
+            guard try tx.retireCollection(collection.id, at: now) else { throw AuthError(.notFound) }
+            try tx.removeJobs(on: collection.id)
+            try tx.insertJob(.deletion(of: collection.id, jobID), at: now)
             try tx.audit(.collectionDeleted, by: actor, details: ["collection": .string(collection.name)], services)
         }
     }
@@ -83,6 +113,10 @@ extension Collection {
                 "\(Self.adminsName) keeps its name, options and email rules, and can't have required fields."
             )
         }
+    }
+
+    fileprivate func holdsTheSame(as old: Collection) -> Bool {
+        name == old.name && schema == old.schema && options == old.options
     }
 
     /// Every problem at once.
@@ -109,7 +143,7 @@ extension Collection {
                 case "fields": schema = try FieldSchema(json: value)
                 case "options": options = try options.changed(by: value)
                 // As read: a client may send back what it got.
-                case "id", "built_in", "created_at", "updated_at":
+                case "id", "built_in", "state", "created_at", "updated_at":
                     if isNew { throw FieldSchema.Invalid(key, "can't be set") }
                 default: throw FieldSchema.Invalid(key, "is not a member of a collection")
                 }

@@ -5,8 +5,8 @@ import Storage
 /// Links the rows of the audit log, on the node that has the lease, and tells checkpoints.
 struct AuditChain: Service {
     static let linkSeconds = 1
-    /// In one transaction.
-    static let batchMax = 500
+    /// In one transaction, which must be short: others wait for the writer meanwhile.
+    static let batchMax = 100
     /// A checkpoint goes to the log so often, and with the log to wherever that is kept.
     static let checkpointSeconds: Int64 = 3600
 

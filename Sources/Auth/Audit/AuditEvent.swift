@@ -5,6 +5,7 @@ enum AuditEvent: String, CaseIterable, Sendable {
     case adminSetUp = "admin.set_up"
     case collectionCreated = "collection.created"
     case collectionUpdated = "collection.updated"
+    case collectionUpdateReverted = "collection.update_reverted"
     case collectionDeleted = "collection.deleted"
     case settingsChanged = "settings.changed"
     case signingSecretRotated = "signing_secret.rotated"
@@ -52,6 +53,9 @@ enum AuditEvent: String, CaseIterable, Sendable {
     case sessionEnded = "session.ended"
     case sessionsEnded = "sessions.ended"
     case fileTokenIssued = "file_token.issued"
+    case budgetReached = "audit.budget_reached"
+    case rowsWithheld = "audit.rows_withheld"
+    case segmentClosed = "audit.segment_closed"
 }
 
 /// Who did something, and from where.

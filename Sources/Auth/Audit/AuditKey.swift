@@ -28,20 +28,24 @@ struct AuditKey: Sendable {
 
     func checkpoint(at position: Int64, _ link: Digest, time: Timestamp) throws -> AuditCheckpoint {
         let signed = AuditCheckpoint.signed(position, link, time)
-        return AuditCheckpoint(
-            position: position,
-            link: link,
-            time: time,
-            key: Array(signingKey.publicKey.rawRepresentation),
-            signature: Array(try signingKey.signature(for: signed))
-        )
+        let (key, signature) = try sign(signed)
+        return AuditCheckpoint(position: position, link: link, time: time, key: key, signature: signature)
+    }
+
+    /// Ed25519 (RFC 8032), with the public key.
+    func sign(_ bytes: [UInt8]) throws -> (key: [UInt8], signature: [UInt8]) {
+        (Array(signingKey.publicKey.rawRepresentation), Array(try signingKey.signature(for: bytes)))
+    }
+
+    func isSigned(_ bytes: [UInt8], by signature: [UInt8]) -> Bool {
+        signingKey.publicKey.isValidSignature(Data(signature), for: bytes)
     }
 
     /// Whether this installation has signed it (Ed25519, RFC 8032).
     func hasSigned(_ checkpoint: AuditCheckpoint) -> Bool {
-        signingKey.publicKey.isValidSignature(
-            Data(checkpoint.signature),
-            for: AuditCheckpoint.signed(checkpoint.position, checkpoint.link, checkpoint.time)
+        isSigned(
+            AuditCheckpoint.signed(checkpoint.position, checkpoint.link, checkpoint.time),
+            by: checkpoint.signature
         )
     }
 

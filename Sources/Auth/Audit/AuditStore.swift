@@ -7,7 +7,7 @@ enum AuditOutcome: String, Sendable, SQLConvertible {
 }
 
 extension Transaction {
-    /// Appends one row.
+    /// Appends one row, if the event's budget has room for it (``AuditBudget``).
     ///
     /// `details` must hold no secret, and nothing that somebody typed into a sign-in form: it may be a password in the
     /// wrong field.
@@ -16,11 +16,12 @@ extension Transaction {
         by actor: Actor,
         on subject: UserID? = nil,
         outcome: AuditOutcome = .success,
-        details: JSON = [:],
+        details: AuditDetails = [:],
         _ services: Services
     ) throws {
         let now = services.clock.now()
-        let details = actor.apiKey.map { details.merging(["api_key": .string($0.rawValue)]) } ?? details
+        guard try admitAuditRow(event, by: actor, on: subject, at: now, services) else { return }
+        let details = actor.apiKey.map { details.with("api_key", .string($0.rawValue)) } ?? details
         let record = AuditRecord(
             id: Identifier(at: now, random: services.random),
             at: now,
@@ -59,10 +60,13 @@ extension Transaction {
         ).map(ChainedAuditRecord.init)
     }
 
+    /// Of the newest linked row, also when it was exported and removed.
     func lastAuditLink() throws -> (position: Int64, link: Digest)? {
-        try one(
+        let last = try one(
             "SELECT position, link FROM audit_log WHERE position IS NOT NULL ORDER BY position DESC LIMIT 1"
-        ).map { row in (try row.get("position"), try row.get("link")) }
+        )
+        if let last { return (try last.get("position"), try last.get("link")) }
+        return try lastAuditSegment().map { ($0.last, $0.link) }
     }
 
     /// False when the row was linked meanwhile.

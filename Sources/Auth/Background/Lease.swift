@@ -20,6 +20,7 @@ final class Lease: Service {
     private struct State {
         var heldAt: Timestamp?
         var seen: (lease: LeaseState?, since: Timestamp)?
+        var isAlone = false
     }
 
     private let services: Services
@@ -52,6 +53,11 @@ final class Lease: Service {
         try? await giveBack()
     }
 
+    /// Declares that no other process can have the lease: a holder that is still written down has died.
+    func beAlone() {
+        state.withLock { $0.isAlone = true }
+    }
+
     /// Renews the lease, or takes it when it is free or its holder has died.
     func beat() async throws {
         let (node, now) = (services.nodeID, services.clock.now())
@@ -60,6 +66,7 @@ final class Lease: Service {
         if !isOwn {
             let lease = try await services.db.read { [name] tx in try tx.lease(name) }
             let isAbandoned = state.withLock { state in
+                if state.isAlone { return true }
                 guard let seen = state.seen, seen.lease == lease else {
                     state.seen = (lease, now)
                     return lease == nil

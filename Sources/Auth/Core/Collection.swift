@@ -13,6 +13,15 @@ struct Collection: Sendable {
     let options: Options
     let createdAt: Timestamp
     let updatedAt: Timestamp
+    var state = State.ready
+
+    enum State: String, Sendable, SQLConvertible {
+        case ready
+        /// A field has become unique: new values are compared already, those of before are being looked at.
+        case building
+        /// Gone for everybody; what belongs to it is being removed.
+        case deleting
+    }
 
     var isAdmins: Bool { name == Self.adminsName }
 
@@ -73,7 +82,7 @@ struct Collection: Sendable {
     var json: JSON {
         [
             "id": .string(id.rawValue), "name": .string(name), "type": "auth", "fields": schema.json,
-            "options": options.json,
+            "options": options.json, "state": .string(state.rawValue),
             "built_in": .bool(isAdmins), "created_at": createdAt.json, "updated_at": updatedAt.json,
         ]
     }

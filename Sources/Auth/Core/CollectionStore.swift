@@ -2,14 +2,23 @@ import Storage
 
 extension Transaction {
     /// By name; the built-in `_admins` first.
+    ///
+    /// Without those that are being removed.
     func collections() throws -> [Collection] {
-        try all("SELECT * FROM collections ORDER BY name").map(Collection.init)
+        try all("SELECT * FROM collections WHERE state <> 'deleting' ORDER BY name").map(Collection.init)
+    }
+
+    /// Nil for one that is being removed, too.
+    func collection(_ id: CollectionID) throws -> Collection? {
+        try one("SELECT * FROM collections WHERE id = \(id) AND state <> 'deleting'").map(Collection.init)
     }
 
     /// Throws `not_found` or `unavailable` when the collection was removed or changed since it was looked at: what was
     /// validated by its old rules must not be written under new ones.
     func checkUnchanged(_ collection: Collection) throws {
-        guard let row = try one("SELECT updated_at FROM collections WHERE id = \(collection.id)") else {
+        guard
+            let row = try one("SELECT updated_at FROM collections WHERE id = \(collection.id) AND state <> 'deleting'")
+        else {
             throw AuthError(.notFound, "There is no such collection.")
         }
         guard try row.get("updated_at") == collection.updatedAt else {
@@ -38,20 +47,33 @@ extension Transaction {
             try execute(
                 """
                 UPDATE collections SET name = \(collection.name), fields = \(collection.schema.json.serialized),
-                    options = \(collection.options.json.serialized), updated_at = \(collection.updatedAt)
+                    options = \(collection.options.json.serialized), state = \(collection.state),
+                    updated_at = \(collection.updatedAt)
                 WHERE id = \(collection.id)
                 """
             )
         }
     }
 
-    /// Removes a collection with its accounts, whose sessions end.
-    func deleteCollection(_ id: CollectionID, at now: Timestamp) throws -> Bool {
+    /// Hides a collection and frees its name; false when there is none.
+    func retireCollection(_ id: CollectionID, at now: Timestamp) throws -> Bool {
         announce(Topic.collections)
-        for row in try all("SELECT id FROM users WHERE collection_id = \(id)") {
-            _ = try deleteUser(try row.get("id"), at: now)
-        }
-        return try execute("DELETE FROM collections WHERE id = \(id)") == 1
+        return try execute(
+            """
+            UPDATE collections SET state = 'deleting', name = \("~\(id.rawValue)"), updated_at = \(now)
+            WHERE id = \(id) AND state <> 'deleting'
+            """
+        ) == 1
+    }
+
+    /// Removes a collection that has no accounts any more.
+    func removeRetiredCollection(_ id: CollectionID) throws {
+        try execute("DELETE FROM collections WHERE id = \(id) AND state = 'deleting'")
+    }
+
+    /// Whether another collection could have this name.
+    func isCollectionNameFree(_ name: String) throws -> Bool {
+        try one("SELECT id FROM collections WHERE name = \(name)") == nil
     }
 
     private func refusingTakenName(_ write: () throws -> Void) throws {
@@ -74,7 +96,8 @@ extension Collection {
             schema: try FieldSchema(json: fields, isStored: true),
             options: try Options().changed(by: options),
             createdAt: try row.get("created_at"),
-            updatedAt: try row.get("updated_at")
+            updatedAt: try row.get("updated_at"),
+            state: try row.get("state")
         )
     }
 }

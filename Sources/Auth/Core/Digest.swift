@@ -20,6 +20,10 @@ struct Digest: Hashable, Sendable, SQLConvertible {
         bytes = Array(code)
     }
 
+    init(hash: SHA256.Digest) {
+        bytes = Array(hash)
+    }
+
     var sqlValue: Value { .blob(bytes) }
 
     init?(sqlValue: Value) {

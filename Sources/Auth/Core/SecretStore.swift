@@ -61,6 +61,15 @@ extension Transaction {
         for device in try devices.map(UserSecret.init) { try endSessions(begunBy: device, at: now) }
     }
 
+    /// Removes secrets that expired before `time`, up to `count`, and tells how many.
+    func sweepSecrets(expiredBefore time: Timestamp, count: Int, at now: Timestamp) throws -> Int {
+        let secrets = try all(
+            "SELECT * FROM secrets WHERE expires_at IS NOT NULL AND expires_at < \(time) ORDER BY expires_at LIMIT \(count)"
+        ).map(UserSecret.init)
+        for secret in secrets { try removeSecret(secret, at: now) }
+        return secrets.count
+    }
+
     func removeAPIKeys(of user: UserID) throws { _ = try removeAPIKeys(of: user, where: "TRUE") }
 
     /// Those that an API key has made.

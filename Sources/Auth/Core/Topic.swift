@@ -3,6 +3,8 @@ enum Topic {
     static let settings = "settings"
     static let collections = "collections"
     static let signingKeys = "keys"
+    /// That all sessions have ended.
+    static let allSessions = "sessions"
     /// That a mail was posted, or may be tried again.
     static let outbox = "outbox"
     private static let userPrefix = "user:"

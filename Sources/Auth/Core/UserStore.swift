@@ -142,15 +142,50 @@ extension Transaction {
         ).map(User.init)
     }
 
-    /// Fills the unique values of a collection anew, after its schema has changed.
-    ///
-    /// Throws `value_taken`.
-    func rebuildUniqueValues(of collection: Collection) throws {
-        try execute("DELETE FROM unique_values WHERE collection_id = \(collection.id)")
-        guard collection.schema.own.contains(where: \.isUnique) else { return }
-        for user in try all("SELECT * FROM users WHERE collection_id = \(collection.id)").map(User.init) {
-            try putUniqueValues(of: user, schema: collection.schema)
+    /// The accounts of a collection that were made first, up to `count`.
+    func oldestUsers(in collection: CollectionID, count: Int) throws -> [UserID] {
+        try all(
+            "SELECT id FROM users WHERE collection_id = \(collection) ORDER BY created_at, id LIMIT \(count)"
+        ).map { try $0.get("id") }
+    }
+
+    /// The accounts behind a place, up to `count`, as far as unique values go.
+    func users(in collection: CollectionID, after place: UserPlace, count: Int) throws -> [(
+        place: UserPlace, data: String
+    )] {
+        try all(
+            """
+            SELECT id, created_at, data FROM users
+            WHERE collection_id = \(collection) AND (created_at, id) > (\(place.createdAt), \(place.id))
+            ORDER BY created_at, id LIMIT \(count)
+            """
+        ).map { row in
+            (UserPlace(createdAt: try row.get("created_at"), id: try row.get("id")), try row.get("data"))
         }
+    }
+
+    /// Notes a value as a user's; false when it is another's.
+    func claimUniqueValue(_ key: String, of field: String, in collection: CollectionID, for user: String) throws -> Bool
+    {
+        try execute(
+            """
+            INSERT INTO unique_values (collection_id, field, value, user_id)
+            VALUES (\(collection), \(field), \(key), \(user))
+            ON CONFLICT (collection_id, field, value) DO UPDATE SET user_id = excluded.user_id
+                WHERE unique_values.user_id = excluded.user_id
+            """
+        ) == 1
+    }
+
+    /// Forgets the values of a field, up to `count`, and tells how many.
+    func dropUniqueValues(of field: String, in collection: CollectionID, count: Int) throws -> Int {
+        try execute(
+            """
+            DELETE FROM unique_values WHERE collection_id = \(collection) AND field = \(field) AND value IN (
+                SELECT value FROM unique_values WHERE collection_id = \(collection) AND field = \(field) LIMIT \(count)
+            )
+            """
+        )
     }
 
     /// Throws `username_taken` or `value_taken` as ``insertUser(_:schema:)`` would if the email were free.
@@ -199,6 +234,14 @@ extension Transaction {
             throw AuthError(.usernameTaken, details: ["username": "is already taken"])
         }
     }
+}
+
+/// Where a walk over the accounts of a collection stands, the oldest first.
+struct UserPlace: Sendable {
+    let createdAt: Timestamp
+    let id: String
+
+    static let start = UserPlace(createdAt: Timestamp(milliseconds: .min), id: "")
 }
 
 extension User {

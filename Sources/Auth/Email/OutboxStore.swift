@@ -51,7 +51,8 @@ extension Transaction {
         let row = try one(
             """
             SELECT (SELECT email FROM users WHERE id = \(addressee.id) AND kind = 'human' AND status = 'active'
-                AND anonymous = \(false)) AS email
+                AND anonymous = \(false)
+                AND collection_id IN (SELECT id FROM collections WHERE state <> 'deleting')) AS email
             """
         )
         return try row?.get("email", as: String?.self) == addressee.email
@@ -162,18 +163,50 @@ extension Transaction {
         ).map(OutboxMail.init)
     }
 
-    /// Gives up what is over, and removes what nobody needs to see any more.
-    func sweepMails(settledBefore: Timestamp, at now: Timestamp) throws {
+    /// Gives up mails that are over and were never sent, up to `count`, and tells how many.
+    func expireMails(at now: Timestamp, count: Int) throws -> Int {
         try execute(
             """
-            UPDATE outbox SET state = 'expired', content = NULL, settled_at = \(now)
-            WHERE state IN ('pending', 'sending') AND expires_at <= \(now) AND next_attempt_at <= \(now)
+            UPDATE outbox SET state = 'expired', content = NULL, settled_at = \(now) WHERE id IN (
+                SELECT id FROM outbox
+                WHERE state IN ('pending', 'sending', 'void') AND state <> 'void' AND expires_at <= \(now)
+                    AND next_attempt_at <= \(now)
+                ORDER BY next_attempt_at LIMIT \(count)
+            )
             """
         )
+    }
+
+    /// Removes mails that were sent or given up before `time`, up to `count`, and tells how many.
+    func sweepSettledMails(before time: Timestamp, count: Int) throws -> Int {
         try execute(
             """
-            DELETE FROM outbox WHERE state IN ('sent', 'failed', 'expired') AND settled_at < \(settledBefore)
-                OR state = 'inbox' AND expires_at <= \(now) OR state = 'void'
+            DELETE FROM outbox WHERE id IN (
+                SELECT id FROM outbox WHERE settled_at IS NOT NULL AND settled_at < \(time)
+                ORDER BY settled_at LIMIT \(count)
+            )
+            """
+        )
+    }
+
+    /// Removes mails of the development inbox that are over, up to `count`, and tells how many.
+    func sweepInboxMails(at now: Timestamp, count: Int) throws -> Int {
+        try execute(
+            """
+            DELETE FROM outbox WHERE id IN (
+                SELECT id FROM outbox WHERE state = 'inbox' AND expires_at <= \(now) ORDER BY expires_at LIMIT \(count)
+            )
+            """
+        )
+    }
+
+    /// Removes mails to nobody, up to `count`, and tells how many.
+    func sweepVoidMails(count: Int) throws -> Int {
+        try execute(
+            """
+            DELETE FROM outbox WHERE id IN (
+                SELECT id FROM outbox WHERE state IN ('pending', 'sending', 'void') AND state = 'void' LIMIT \(count)
+            )
             """
         )
     }

@@ -48,9 +48,16 @@ struct SettingsChanges: Sendable {
         }
         guard problems.isEmpty else { throw AuthError.validation(problems) }
         let now = services.clock.now()
-        let names = (puts.map(\.key) + removals).sorted()
-        let (written, removed) = (puts, removals)
-        try await services.write(as: actor) { tx in
+        let (given, cleared) = (puts, removals)
+        try await services.write(as: actor) { [services] tx in
+            let stored = Dictionary(uniqueKeysWithValues: try tx.storedSettings().map { ($0.key, $0) })
+            let written = given.filter { setting in
+                stored[setting.key].map { !services.holdsTheSame($0, setting) } ?? true
+            }
+            let removed = cleared.filter { stored[$0] != nil }
+            let names = (written.map(\.key) + removed).sorted()
+            // What changes nothing writes nothing.
+            guard !names.isEmpty else { return }
             for setting in written { try tx.putSetting(setting, at: now) }
             for key in removed { try tx.removeSetting(key) }
             tx.announce(Topic.settings)
@@ -60,15 +67,16 @@ struct SettingsChanges: Sendable {
                 }
                 try tx.redirectMails(isTransportSet: isTransportSet, at: now)
             }
-            try tx.audit(.settingsChanged, by: actor, details: ["keys": .array(names.map(JSON.string))], services)
+            try tx.audit(.settingsChanged, by: actor, details: ["keys": .list(names)], services)
         }
-        if names.contains("smtp.enabled") || names.contains("app.url") {
+        let sent = puts.map(\.key) + removals
+        if sent.contains("smtp.enabled") || sent.contains("app.url") {
             let settings = try await services.settings()
             if settings.isOn("smtp.enabled") && settings.text("app.url").isEmpty {
                 warnings["app.url"] = "is empty: links in mails begin with it, so none is sent until it is set"
             }
         }
-        if names.contains(where: { $0.hasPrefix("oauth2.") }) {
+        if sent.contains(where: { $0.hasPrefix("oauth2.") }) {
             let settings = try await services.settings()
             if OAuthClient.all(settings).contains(where: \.redirects.isOpen) {
                 warnings["oauth2.allowed_redirect_uris"] =
@@ -87,4 +95,16 @@ struct SettingsChanges: Sendable {
     }
 
     static func place(_ key: String) -> String { "setting:\(key)" }
+}
+
+extension Services {
+    /// Whether two stored settings have the same value; sealing the same secret twice gives different texts.
+    fileprivate func holdsTheSame(_ one: StoredSetting, _ other: StoredSetting) -> Bool {
+        guard one.isSealed, other.isSealed, !one.value.isEmpty, !other.value.isEmpty else {
+            return one.isSealed == other.isSealed && one.value == other.value
+        }
+        let place = SettingsChanges.place(one.key)
+        guard let value = sealingKey.open(one.value, place: place)?.reveal() else { return false }
+        return value == sealingKey.open(other.value, place: place)?.reveal()
+    }
 }

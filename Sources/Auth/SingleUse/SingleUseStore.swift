@@ -122,15 +122,20 @@ extension Transaction {
         try execute("UPDATE one_time_tokens SET misses = misses + 1 WHERE digest = \(token.digest)")
     }
 
-    /// Removes what has expired; an email that waited for confirmation waits no longer.
-    func sweepOneTimeTokens(before time: Timestamp) throws {
-        for row in try all(
-            "DELETE FROM one_time_tokens WHERE expires_at < \(time) RETURNING purpose, subject_id, payload"
-        ) {
-            let grant = try OneTimeGrant(row)
-            guard grant.purpose == .emailChange, let user = grant.subject else { continue }
-            try dropPendingEmail(of: user)
+    /// Removes what has expired, up to `count`, and tells how many; an email that waited for confirmation waits no longer.
+    func sweepOneTimeTokens(before time: Timestamp, count: Int) throws -> Int {
+        let swept = try all(
+            """
+            DELETE FROM one_time_tokens WHERE digest IN (
+                SELECT digest FROM one_time_tokens WHERE expires_at < \(time) ORDER BY expires_at LIMIT \(count)
+            )
+            RETURNING purpose, subject_id, payload
+            """
+        )
+        for grant in try swept.map(OneTimeGrant.init) where grant.purpose == .emailChange {
+            if let user = grant.subject { try dropPendingEmail(of: user) }
         }
+        return swept.count
     }
 }
 

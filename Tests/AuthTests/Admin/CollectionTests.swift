@@ -115,6 +115,7 @@ import Testing
             return try await group.reduce(into: Set<Int>()) { $0.insert($1) }
         }
         #expect(statuses.isSubset(of: [200, 404]))
+        try await server.app.jobs.work()
         #expect(try await server.users() == 1)
     }
 

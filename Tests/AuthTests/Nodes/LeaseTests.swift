@@ -37,6 +37,16 @@ import Testing
     }
 
     @Test(arguments: Engine.available)
+    func `a process that is alone takes over at once from one that died`(_ engine: Engine) async throws {
+        let (_, leases) = try await leases(engine)
+        for lease in leases { try await lease.beat() }
+        #expect(leases.map(\.isHeld) == [true, false])
+        leases[1].beAlone()
+        try await leases[1].beat()
+        #expect(leases[1].isHeld)
+    }
+
+    @Test(arguments: Engine.available)
     func `one that is given back is free at once`(_ engine: Engine) async throws {
         let (_, leases) = try await leases(engine)
         for lease in leases { try await lease.beat() }

@@ -201,7 +201,12 @@ final class TestServer: Sendable {
 
     /// The upkeep, which no test server does by itself.
     var sweeper: Sweeper {
-        Sweeper(services: services, lease: Lease(Lease.background, services), guests: app.guests)
+        Sweeper(
+            services: services,
+            lease: Lease(Lease.background, services),
+            guests: app.guests,
+            retention: app.retention
+        )
     }
 
     func set(_ settings: [String: String?]) async throws {

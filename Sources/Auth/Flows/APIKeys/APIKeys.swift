@@ -49,7 +49,7 @@ struct APIKeys: Sendable {
             var key = UserSecret(id, of: user.id, wish, isPrimary: isPrimary, at: now)
             key.issuer = actor.apiKey
             try tx.insertSecret(key, hash, lookup: lookup(text.reveal()))
-            let details: JSON = [
+            let details: AuditDetails = [
                 "type": "apikey", "secret": .string(id.rawValue),
                 "scopes": wish.scopes.map { .string(Permission.list($0)) } ?? .null,
             ]
@@ -84,7 +84,7 @@ struct APIKeys: Sendable {
             // What replaces a key that a key has made is no better than it.
             key.issuer = actor.apiKey == nil ? nil : old?.issuer
             try tx.insertSecret(key, hash, lookup: lookup(text.reveal()))
-            let details: JSON = [
+            let details: AuditDetails = [
                 "secret": .string(id.rawValue), "former": old.map { .string($0.id.rawValue) } ?? .null,
                 "removed": .integer(Int64(removed)),
             ]

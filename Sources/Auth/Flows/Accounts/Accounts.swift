@@ -177,6 +177,7 @@ struct Accounts: Sendable {
 
     /// Changes fields of an account, and as an admin its status, verification and password.
     ///
+    /// A change that leaves everything as it is writes nothing, no audit row either.
     /// Suspension ends its sessions, and so does a new password. With `confirmingEmail`, a new email waits until it is
     /// confirmed from there, if mail can go out. The owner is told of a new password or email.
     ///
@@ -209,13 +210,15 @@ struct Accounts: Sendable {
             // Where there is mail, the address that waits is written last, so that the record has it.
             let waiting = confirmingEmail && outbox != nil && input.email?.text != old.email ? input.email : nil
             var user = try old.changed(by: waiting == nil ? input : input.withoutEmail, admin, at: now)
+            // What changes nothing writes nothing.
+            guard waiting != nil || hashed != nil || !user.holdsTheSame(as: old) else { return old }
             if collection.isAdmins && user.status != .active { try tx.checkAnotherAdmin(than: id, in: collection.id) }
             try tx.updateUser(user, schema: collection.schema)
             try tx.audit(
                 .userUpdated,
                 by: actor,
                 on: id,
-                details: ["fields": .array(input.names.map(JSON.string))],
+                details: ["fields": .list(user.namesChanged(from: old))],
                 services
             )
             if user.status != old.status {
@@ -223,7 +226,7 @@ struct Accounts: Sendable {
                     try tx.endSessions(of: id, because: .suspended, at: now)
                     try tx.revokeOneTimeTokens(of: id)
                 }
-                let details: JSON = ["from": .string(old.status.rawValue), "to": .string(user.status.rawValue)]
+                let details: AuditDetails = ["from": .string(old.status.rawValue), "to": .string(user.status.rawValue)]
                 try tx.audit(.userStatusChanged, by: actor, on: id, details: details, services)
             }
             if let hashed {
@@ -280,11 +283,21 @@ struct Accounts: Sendable {
     }
 }
 
-extension RecordInput {
-    /// What it sets, for the audit log: names, not values.
-    var names: [String] {
-        (email == nil ? [] : [FieldSchema.email]) + (username == nil ? [] : [FieldSchema.username])
-            + data.keys.map(\.text)
+extension User {
+    /// Which fields differ, for the audit log: names, not values.
+    fileprivate func namesChanged(from old: User) -> [String] {
+        let implicit = [
+            (FieldSchema.email, email != old.email || pendingEmail != old.pendingEmail),
+            (FieldSchema.username, username != old.username),
+        ]
+        let own = data.filter { old.data[$0.key] != $0.value }.map(\.key.text)
+        let removed = old.data.keys.filter { data[$0] == nil }
+        return implicit.filter(\.1).map(\.0) + own + removed.map(\.text)
+    }
+
+    /// Whether nothing differs that a change of the record can set.
+    fileprivate func holdsTheSame(as old: User) -> Bool {
+        status == old.status && isEmailVerified == old.isEmailVerified && namesChanged(from: old).isEmpty
     }
 }
 

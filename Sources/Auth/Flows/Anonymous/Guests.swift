@@ -3,8 +3,8 @@ import Storage
 
 /// Guests: accounts without email and password, which can become real ones and keep their id.
 struct Guests: Sendable {
-    /// Removed in one transaction.
-    static let batchMax = 200
+    /// Looked at together.
+    static let batchMax = 8
 
     let services: Services
     let sessions: Sessions
@@ -29,7 +29,7 @@ struct Guests: Sendable {
         ) { [services] tx in
             try tx.checkUnchanged(collection)
             try tx.insertUser(guest, schema: collection.schema)
-            let details: JSON = ["collection": .string(collection.name)]
+            let details: AuditDetails = ["collection": .string(collection.name)]
             try tx.audit(
                 .guestCreated,
                 by: Actor(id: guest.id, client: client),
@@ -79,21 +79,19 @@ struct Guests: Sendable {
         }
     }
 
-    /// Removes guests who were never promoted, so many days after their last token has expired.
+    /// Removes guests who were never promoted, so many days after their last token has expired, in small steps.
     func sweep() async throws {
         let days = try await services.settings().count("auth.anonymous.kept_days")
         let now = services.clock.now()
         let time = now.advanced(bySeconds: -days * 86_400)
-        var count = Self.batchMax
-        while count == Self.batchMax {
-            count = try await services.db.write { [services] tx in
-                let guests = try tx.abandonedGuests(before: time, count: Self.batchMax)
-                for guest in guests {
-                    _ = try tx.deleteUser(guest, at: now)
-                    try tx.audit(.guestRemoved, by: .server, on: guest, services)
-                }
-                return guests.count
+        try await Steps(db: services.db).run(from: GuestPlace.start) { [services] tx, place in
+            let guests = try tx.guests(after: place, before: time, count: Self.batchMax)
+            for guest in guests where guest.isAbandoned {
+                _ = try tx.deleteUser(guest.id, at: now)
+                try tx.audit(.guestRemoved, by: .server, on: guest.id, services)
             }
+            let end = guests.last?.place ?? place
+            return guests.count < Self.batchMax ? .finished(end) : .more(end)
         }
     }
 }

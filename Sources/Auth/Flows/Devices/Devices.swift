@@ -40,7 +40,7 @@ struct Devices: Sendable {
         try await services.write(as: actor) { [services] tx in
             guard try tx.countSecrets(of: user.id, .device) < Self.countMax else { throw AuthError(.tooManySecrets) }
             try tx.insertSecret(device, hash, lookup: lookup(text, of: user.id))
-            let details: JSON = ["type": "device", "secret": .string(device.id.rawValue)]
+            let details: AuditDetails = ["type": "device", "secret": .string(device.id.rawValue)]
             try tx.audit(.secretCreated, by: actor, on: user.id, details: details, services)
             // Without its name, which whoever has the account writes and somebody else may read.
             let notice = Notice.signInMethodAdded("a trusted device")

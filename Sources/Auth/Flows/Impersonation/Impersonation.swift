@@ -33,7 +33,7 @@ struct Impersonation: Sendable {
             }
             let lent = Session(session, of: user, to: own, from: client, at: now, until: expiresAt)
             try tx.insertSession(lent)
-            let details: JSON = ["session": .string(session.rawValue), "reason": .optional(reason)]
+            let details: AuditDetails = ["session": .string(session.rawValue), "reason": .optional(reason)]
             try tx.audit(.impersonationBegun, by: principal.actor(from: client), on: id, details: details, services)
             try outbox?.notify(user, of: .impersonated, in: collection, from: client, tx)
             return (user, lent)

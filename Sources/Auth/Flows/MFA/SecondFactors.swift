@@ -83,7 +83,7 @@ struct SecondFactors: Sendable {
         let outbox = try await services.outboxIfOn()
         try await prove(factor, by: principal, from: client) { [services] tx in
             _ = try tx.removeMFA(of: user.id, at: now)
-            let details: JSON = ["method": .string(factor.method.rawValue)]
+            let details: AuditDetails = ["method": .string(factor.method.rawValue)]
             try tx.audit(.mfaDisabled, by: principal.actor(from: client), on: user.id, details: details, services)
             try outbox?.notify(user, of: .secondFactorRemoved, in: principal.collection, from: client, tx)
         }
@@ -107,7 +107,7 @@ struct SecondFactors: Sendable {
         }
         let codes = try await newRecoveryCodes(of: user.id)
         let outbox = try await services.outboxIfOn()
-        let details: JSON = ["method": .optional(factor?.method.rawValue)]
+        let details: AuditDetails = ["method": .optional(factor?.method.rawValue)]
         try await services.write(as: principal.actor(from: client)) { [services] tx in
             // It may have been disabled while the codes were hashed.
             guard try tx.totp(of: user.id)?.isActive == true else { throw AuthError(.mfaNotSetUp) }

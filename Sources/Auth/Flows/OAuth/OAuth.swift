@@ -269,7 +269,7 @@ struct OAuth: Sendable {
         do {
             return try await signIn()
         } catch let error as AuthError where Self.audited.contains(error.code) {
-            let details: JSON = ["provider": .string(provider), "reason": .string(error.code.rawValue)]
+            let details: AuditDetails = ["provider": .string(provider), "reason": .string(error.code.rawValue)]
             let actor = Actor(id: nil, client: client)
             try await services.db.write { [services] tx in
                 try tx.audit(.signInFailed, by: actor, on: nil, outcome: .failure, details: details, services)

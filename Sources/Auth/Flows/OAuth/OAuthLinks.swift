@@ -91,7 +91,7 @@ struct OAuthLinks: Sendable {
             _ = try tx.endSession(other.id, of: user, because: .revoked, at: now)
         }
         for identity in removed {
-            let details: JSON = ["provider": .string(identity.provider), "subject": .string(identity.subject)]
+            let details: AuditDetails = ["provider": .string(identity.provider), "subject": .string(identity.subject)]
             try tx.audit(.identityUnlinked, by: actor, on: user, details: details, services)
         }
     }

@@ -16,7 +16,7 @@ struct OAuthMerges: Sendable {
         try await services.db.write { [services] tx in
             try arrival.spend(at: now, tx)
             try tx.issueOneTimeToken(token, for: .merge, of: .user(user.id), payload: merge.json.serialized, at: now)
-            let details: JSON = ["provider": .string(merge.provider)]
+            let details: AuditDetails = ["provider": .string(merge.provider)]
             try tx.audit(
                 .mergeRequired,
                 by: Actor(id: nil, client: arrival.client),

@@ -144,7 +144,7 @@ struct OAuthSignIn: Sendable {
             guard current?.userID == identity.userID else { throw Overtaken() }
             try tx.noteIdentityUsed(identity.id, email: email, at: now)
             if let confirmed, try tx.verifyEmail(confirmed, of: identity.userID, at: now) {
-                let details: JSON = ["provider": .string(identity.provider)]
+                let details: AuditDetails = ["provider": .string(identity.provider)]
                 try tx.audit(.emailVerified, by: actor, on: identity.userID, details: details, services)
             }
             return true
@@ -175,7 +175,7 @@ struct OAuthSignIn: Sendable {
             guard link.how == .claim, current.status == .active, current.kind == .human else { return true }
             try tx.removeAllCredentials(of: user.id, at: now)
             try tx.verifyEmail(email, of: user.id, at: now)
-            let details: JSON = ["provider": .string(link.provider)]
+            let details: AuditDetails = ["provider": .string(link.provider)]
             try tx.audit(.accountClaimed, by: actor, on: user.id, details: details, services)
             let notice = Notice.accountClaimed(by: link.displayName, since: current.createdAt)
             try outbox?.notify(current, of: notice, in: collection, from: client, tx)
@@ -220,7 +220,7 @@ struct OAuthSignIn: Sendable {
             } catch let error as AuthError where error.code == .emailTaken {
                 throw Overtaken()
             }
-            let details: JSON = ["collection": .string(collection.name), "provider": .string(link.provider)]
+            let details: AuditDetails = ["collection": .string(collection.name), "provider": .string(link.provider)]
             let event = guest == nil ? AuditEvent.userRegistered : .guestPromoted
             try tx.audit(event, by: actor, on: id, details: details, services)
             try tx.link(identity, how: link.how, by: actor, services)

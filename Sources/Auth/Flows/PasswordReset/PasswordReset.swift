@@ -63,7 +63,7 @@ struct PasswordReset: Sendable {
             if isRecovery, try factors.clearIfSpent(of: user, by: actor, settings, at: now, tx) {
                 try outbox?.notify(user, of: .secondFactorRemoved, in: collection, from: client, tx)
             }
-            let details: JSON = ["removed": .integer(Int64(removed))]
+            let details: AuditDetails = ["removed": .integer(Int64(removed))]
             let event: AuditEvent = isRecovery ? .accountRecovered : .passwordReset
             try tx.audit(event, by: actor, on: user.id, details: details, services)
             let notice: Notice = isRecovery ? .recoveryUsed : .passwordChanged

@@ -75,7 +75,7 @@ struct Reauthentication: Sendable {
     private func audit(_ methods: [Proof.Method], of principal: Principal, from client: Client, _ tx: Transaction)
         throws
     {
-        let details: JSON = ["methods": .array(methods.map { .string($0.rawValue) })]
+        let details: AuditDetails = ["methods": .list(methods.map(\.rawValue))]
         try tx.audit(
             .reauthenticated,
             by: principal.actor(from: client),

@@ -187,7 +187,7 @@ struct Secrets: Sendable {
             guard secret.type != .mfa || secret.isPending else { throw AuthError(.mfaEnabled) }
             if try tx.isLastWayIn(secret) { throw AuthError(.lastWayIn) }
             try tx.removeSecret(secret, at: now)
-            let details: JSON = ["type": .string(secret.type.rawValue), "secret": .string(secret.id.rawValue)]
+            let details: AuditDetails = ["type": .string(secret.type.rawValue), "secret": .string(secret.id.rawValue)]
             try tx.audit(.secretRemoved, by: subject.actor, on: subject.user.id, details: details, services)
         }
     }

@@ -19,7 +19,7 @@ struct Authenticator: Sendable {
             topic == Topic.signingKeys ? .all : .none
         }
         sessions = Cache(bytesMax: memory.sessionCacheBytes, of: db, weighing: \.memoryBytes) { topic in
-            Topic.sessionID(topic).map { .one($0) } ?? .none
+            topic == Topic.allSessions ? .all : Topic.sessionID(topic).map { .one($0) } ?? .none
         }
         users = Cache(bytesMax: memory.userCacheBytes, of: db, weighing: \.memoryBytes) { topic in
             Topic.userID(topic).map { .one($0) } ?? .none
@@ -99,6 +99,9 @@ struct Authenticator: Sendable {
         }
         guard expiresAt > now else { throw AuthError(.tokenExpired) }
         if let impersonator = session.impersonation { try await check(impersonator, at: now) }
+        guard try await services.collections()[id: session.collectionID] != nil else {
+            throw AuthError(.sessionEnded, details: ["reason": Session.EndReason.deleted.rawValue])
+        }
         let (user, collection) = try await activeUser(session.userID)
         guard user.collectionID == session.collectionID else { throw AuthError(.invalidToken) }
         services.lastSeen.note(session.id, last: session.lastSeenAt, at: now)

@@ -64,7 +64,7 @@ extension Transaction {
         } catch DatabaseError.unique {
             throw AuthError(.identityTaken)
         }
-        let details: JSON = [
+        let details: AuditDetails = [
             "provider": .string(identity.provider), "subject": .string(identity.subject),
             "how": .string(how.rawValue),
         ]

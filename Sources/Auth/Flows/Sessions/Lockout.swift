@@ -31,10 +31,30 @@ struct Lockout: Sendable {
 
     private var addressKey: Digest { Digest(of: "address:\(AddressRange.limitKey(client.address))") }
 
+    private var keys: [Digest] { [account.key, addressKey] }
+
     /// Throws `locked_out` while the account or the address is locked.
+    ///
+    /// A lock never lasts longer from now than the setting has it, even when the clock was ahead as it began.
     func check() async throws {
-        let settings = try await services.settings()
-        try await services.db.read { tx in try check(in: tx, settings) }
+        guard let limits = Limits(try await services.settings()) else { return }
+        let now = services.clock.now()
+        guard let end = try await services.db.read({ tx in try lockEnd(in: tx) }), end > now else { return }
+        let latest = now.advanced(bySeconds: limits.seconds)
+        if end > latest {
+            try await services.db.write { tx in
+                for key in keys { try tx.shortenLock(key, until: latest) }
+            }
+        }
+        throw Self.refusal(until: min(end, latest), at: now)
+    }
+
+    private func lockEnd(in tx: Transaction) throws -> Timestamp? {
+        try keys.compactMap { key in try tx.lockedUntil(key) }.max()
+    }
+
+    private static func refusal(until end: Timestamp, at now: Timestamp) -> AuthError {
+        AuthError(.lockedOut, retryAfterSeconds: Int((end.milliseconds - now.milliseconds + 999) / 1000))
     }
 
     /// Counts a failed attempt and tells the audit log.
@@ -46,19 +66,17 @@ struct Lockout: Sendable {
     func check(in tx: Transaction, _ settings: Settings) throws {
         guard Limits(settings) != nil else { return }
         let now = services.clock.now()
-        let ends = try [account.key, addressKey].compactMap { key in try tx.lockedUntil(key) }.filter { $0 > now }
-        guard let end = ends.max() else { return }
-        throw AuthError(.lockedOut, retryAfterSeconds: Int((end.milliseconds - now.milliseconds + 999) / 1000))
+        if let end = try lockEnd(in: tx), end > now { throw Self.refusal(until: end, at: now) }
     }
 
-    func countFailure(of user: UserID?, details: JSON, in tx: Transaction, _ settings: Settings) throws {
+    func countFailure(of user: UserID?, details: AuditDetails, in tx: Transaction, _ settings: Settings) throws {
         let now = services.clock.now()
         let actor = self.actor ?? Actor(id: nil, client: client)
         try tx.audit(.signInFailed, by: actor, on: user, outcome: .failure, details: details, services)
         guard let limits = Limits(settings) else { return }
         for (key, max) in [(account.key, limits.failuresMax), (addressKey, limits.failuresMax * Self.addressFactor)] {
             if try tx.countFailure(key, max: max, lockSeconds: limits.seconds, at: now) {
-                let what: JSON = ["locked": .string(key == account.key ? "account" : "address")]
+                let what: AuditDetails = ["locked": .string(key == account.key ? "account" : "address")]
                 try tx.audit(.signInLocked, by: actor, on: user, outcome: .failure, details: what, services)
             }
         }

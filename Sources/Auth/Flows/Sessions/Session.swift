@@ -73,6 +73,12 @@ struct Session: Sendable {
         case admin
     }
 
+    /// Ended and expired sessions stay for so many days, so that their tokens are told why.
+    static let endedKeptDays: Int64 = 30
+
+    /// The first day, counted from 1970, before which a session that is over stays.
+    static func removalDay(after end: Timestamp) -> Int64 { end.day + endedKeptDays + 1 }
+
     /// The opaque token with this digest.
     subscript(digest: Digest) -> AccessToken? { accessTokens.first { $0.digest == digest } }
 

@@ -6,25 +6,47 @@ extension Transaction {
             """
             INSERT INTO sessions
                 (id, user_id, collection_id, kind, methods, proved_at, ip, user_agent, created_at, last_seen_at, expires_at,
-                access_tokens, not_valid_after, secret_id, impersonated_by, impersonating_session)
+                access_tokens, not_valid_after, secret_id, impersonated_by, impersonating_session, removal_day, generation)
             VALUES (\(session.id), \(session.userID), \(session.collectionID), \(session.kind),
                 \(session.methods.map(\.rawValue).joined(separator: " ")), \(session.provedAt), \(session.client.address),
                 \(session.client.userAgent), \(session.createdAt), \(session.lastSeenAt), \(session.expiresAt),
                 \(AccessToken.text(session.accessTokens)), \(session.notValidAfter), \(session.secret),
-                \(session.impersonation?.admin), \(session.impersonation?.session))
+                \(session.impersonation?.admin), \(session.impersonation?.session),
+                \(Session.removalDay(after: session.expiresAt)),
+                (SELECT coalesce(max(generation), 0) FROM session_generations))
             """
         )
     }
 
     func session(_ id: SessionID) throws -> Session? {
-        try one("SELECT * FROM sessions WHERE id = \(id)").map(Session.init)
+        try one(
+            """
+            SELECT sessions.*, next.began_at AS generation_ended_at, next.end_reason AS generation_end_reason
+            FROM sessions LEFT JOIN session_generations AS next ON next.generation = sessions.generation + 1
+            WHERE sessions.id = \(id)
+            """
+        ).map(Session.init)
+    }
+
+    /// Holds for sessions that were not ended together with all others (``endAllSessions(because:at:)``).
+    private static let isOfThisGeneration: SQL =
+        "generation = (SELECT coalesce(max(generation), 0) FROM session_generations)"
+
+    /// What ending sets, beside a condition that names live sessions.
+    private static func end(_ reason: Session.EndReason, at now: Timestamp) -> SQL {
+        "ended_at = \(now), end_reason = \(reason), removal_day = \(Session.removalDay(after: now))"
+    }
+
+    private static func isLive(at now: Timestamp) -> SQL {
+        "ended_at IS NULL AND expires_at > \(now) AND \(isOfThisGeneration)"
     }
 
     /// The live sessions of a user, newest first.
     func liveSessions(of user: UserID, at now: Timestamp) throws -> [Session] {
         try all(
             """
-            SELECT * FROM sessions WHERE user_id = \(user) AND ended_at IS NULL AND expires_at > \(now)
+            SELECT sessions.*, NULL AS generation_ended_at, NULL AS generation_end_reason FROM sessions
+            WHERE user_id = \(user) AND \(Self.isLive(at: now))
             ORDER BY created_at DESC, id DESC
             """
         ).map(Session.init)
@@ -37,8 +59,8 @@ extension Transaction {
         announceHere(Topic.session(id))
         return try execute(
             """
-            UPDATE sessions SET expires_at = \(expiresAt)
-            WHERE id = \(id) AND ended_at IS NULL AND expires_at > \(now) AND expires_at < \(expiresAt)
+            UPDATE sessions SET expires_at = \(expiresAt), removal_day = \(Session.removalDay(after: expiresAt))
+            WHERE id = \(id) AND \(Self.isLive(at: now)) AND expires_at < \(expiresAt)
             """
         ) == 1
     }
@@ -48,10 +70,11 @@ extension Transaction {
         guard let session = try session(id), session.endReason(at: now) == nil else { return false }
         announce(Topic.session(id))
         let tokens = session.accessTokens.filter { $0.expiresAt > now } + [token]
+        let expiresAt = max(session.expiresAt, token.expiresAt)
         try execute(
             """
             UPDATE sessions SET access_tokens = \(AccessToken.text(tokens.suffix(AccessToken.countMax))),
-                expires_at = \(max(session.expiresAt, token.expiresAt))
+                expires_at = \(expiresAt), removal_day = \(Session.removalDay(after: expiresAt))
             WHERE id = \(id)
             """
         )
@@ -72,8 +95,8 @@ extension Transaction {
         announce(Topic.session(id))
         return try execute(
             """
-            UPDATE sessions SET ended_at = \(now), end_reason = \(reason)
-            WHERE id = \(id) AND user_id = \(user) AND ended_at IS NULL AND expires_at > \(now)
+            UPDATE sessions SET \(Self.end(reason, at: now))
+            WHERE id = \(id) AND user_id = \(user) AND \(Self.isLive(at: now))
             """
         ) == 1
     }
@@ -88,8 +111,8 @@ extension Transaction {
     ) throws -> Int {
         let rows = try all(
             """
-            UPDATE sessions SET ended_at = \(now), end_reason = \(reason)
-            WHERE user_id = \(user) AND ended_at IS NULL AND expires_at > \(now) AND id <> \(kept?.rawValue ?? "")
+            UPDATE sessions SET \(Self.end(reason, at: now))
+            WHERE user_id = \(user) AND \(Self.isLive(at: now)) AND id <> \(kept?.rawValue ?? "")
             RETURNING id
             """
         )
@@ -101,20 +124,23 @@ extension Transaction {
     func endSessions(begunBy secret: UserSecret, at now: Timestamp) throws {
         let rows = try all(
             """
-            UPDATE sessions SET ended_at = \(now), end_reason = \(Session.EndReason.revoked)
-            WHERE user_id = \(secret.userID) AND secret_id = \(secret.id) AND ended_at IS NULL AND expires_at > \(now)
+            UPDATE sessions SET \(Self.end(.revoked, at: now))
+            WHERE user_id = \(secret.userID) AND secret_id = \(secret.id) AND \(Self.isLive(at: now))
             RETURNING id
             """
         )
         for row in rows { announce(Topic.session(try row.get("id"))) }
     }
 
-    /// Ends every session there is, of everybody.
+    /// Ends every session there is, of everybody, by one row: a session lives only in the generation that it began in.
     func endAllSessions(because reason: Session.EndReason, at now: Timestamp) throws {
-        let rows = try all(
-            "UPDATE sessions SET ended_at = \(now), end_reason = \(reason) WHERE ended_at IS NULL AND expires_at > \(now) RETURNING id"
+        announce(Topic.allSessions)
+        try execute(
+            """
+            INSERT INTO session_generations (generation, began_at, end_reason)
+            VALUES ((SELECT coalesce(max(generation), 0) + 1 FROM session_generations), \(now), \(reason))
+            """
         )
-        for row in rows { announce(Topic.session(try row.get("id"))) }
     }
 
     /// Notes when a session was last used.
@@ -124,9 +150,15 @@ extension Transaction {
         try execute("UPDATE sessions SET last_seen_at = \(time) WHERE id = \(id) AND last_seen_at < \(time)")
     }
 
-    /// Removes sessions that ended or expired before `time`; until then their reason can be told.
-    func sweepSessions(before time: Timestamp) throws {
-        try execute("DELETE FROM sessions WHERE expires_at < \(time) OR ended_at < \(time)")
+    /// Removes sessions whose day has come, up to `count`, and tells how many.
+    func sweepSessions(before day: Int64, count: Int) throws -> Int {
+        try execute(
+            """
+            DELETE FROM sessions WHERE id IN (
+                SELECT id FROM sessions WHERE removal_day < \(day) ORDER BY removal_day LIMIT \(count)
+            )
+            """
+        )
     }
 }
 
@@ -139,9 +171,15 @@ extension Session.Impersonator {
     }
 }
 
+extension Session.End {
+    fileprivate init?(_ row: Row, _ time: String, _ reason: String) throws {
+        guard let at: Timestamp = try row.get(time) else { return nil }
+        self.init(at: at, reason: try row.get(reason))
+    }
+}
+
 extension Session {
     init(_ row: Row) throws {
-        let ended: Timestamp? = try row.get("ended_at")
         let methods: String = try row.get("methods")
         self.init(
             id: try row.get("id"),
@@ -154,7 +192,8 @@ extension Session {
             createdAt: try row.get("created_at"),
             lastSeenAt: try row.get("last_seen_at"),
             expiresAt: try row.get("expires_at"),
-            end: try ended.map { End(at: $0, reason: try row.get("end_reason")) },
+            end: try End(row, "ended_at", "end_reason")
+                ?? End(row, "generation_ended_at", "generation_end_reason"),
             accessTokens: try AccessToken.list(try row.get("access_tokens")),
             notValidAfter: try row.get("not_valid_after"),
             secret: try row.get("secret_id"),

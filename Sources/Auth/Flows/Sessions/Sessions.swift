@@ -77,9 +77,9 @@ struct Sessions: Sendable {
                 isProofCurrent: isProofCurrent
             )
             let decision = SignInDecision(proof, facts)
-            let trace: JSON = [
-                "trace": .array(decision.trace.map(JSON.string)),
-                "methods": .array(proof.methods.map { .string($0.rawValue) }), "session": .string(id.rawValue),
+            let trace: AuditDetails = [
+                "trace": .list(decision.trace),
+                "methods": .list(proof.methods.map(\.rawValue)), "session": .string(id.rawValue),
             ]
             switch (decision.verdict, facts.user) {
             case (.begin(let kind), let user?):
@@ -120,7 +120,7 @@ struct Sessions: Sendable {
         )
     }
 
-    private func open(_ session: Session, _ trace: JSON, at now: Timestamp, in tx: Transaction) throws {
+    private func open(_ session: Session, _ trace: AuditDetails, at now: Timestamp, in tx: Transaction) throws {
         try tx.insertSession(session)
         try tx.noteSignIn(of: session.userID, at: now)
         let actor = Actor(id: session.userID, client: session.client)
@@ -132,7 +132,7 @@ struct Sessions: Sendable {
         of user: UserID,
         after proof: Proof,
         _ wish: TokenWish,
-        _ trace: JSON,
+        _ trace: AuditDetails,
         from client: Client,
         in tx: Transaction
     ) throws {
@@ -247,7 +247,7 @@ struct Sessions: Sendable {
             guard try tx.endSession(id, of: principal.user.id, because: reason, at: now) else {
                 throw AuthError(.notFound)
             }
-            let details: JSON = ["session": .string(id.rawValue), "reason": .string(reason.rawValue)]
+            let details: AuditDetails = ["session": .string(id.rawValue), "reason": .string(reason.rawValue)]
             try tx.audit(
                 .sessionEnded,
                 by: principal.actor(from: client),
@@ -264,6 +264,7 @@ struct Sessions: Sendable {
         return try await services.write(as: principal.actor(from: client)) { [services] tx in
             let kept = keepingCurrent ? principal.session?.id : nil
             let count = try tx.endSessions(of: principal.user.id, except: kept, because: .revoked, at: now)
+            guard count > 0 else { return 0 }
             try tx.audit(
                 .sessionsEnded,
                 by: principal.actor(from: client),

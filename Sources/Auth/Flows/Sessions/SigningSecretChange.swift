@@ -125,7 +125,7 @@ struct SigningSecretChange: Sendable {
 
     private func noteRotation(loggingEveryoneOut: Bool, at now: Timestamp, in tx: Transaction) throws {
         if loggingEveryoneOut { try tx.endAllSessions(because: .secretRotated, at: now) }
-        let details: JSON = ["logout_everyone": .bool(loggingEveryoneOut)]
+        let details: AuditDetails = ["logout_everyone": .bool(loggingEveryoneOut)]
         try tx.audit(.signingSecretRotated, by: .commandLine, details: details, services)
     }
 

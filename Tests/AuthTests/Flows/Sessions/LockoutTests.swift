@@ -41,6 +41,22 @@ import Testing
     }
 
     @Test(arguments: Engine.available)
+    func `a lock that began under a clock that was ahead lasts no longer than the setting`(_ engine: Engine)
+        async throws
+    {
+        let server = try await TestServer(engine)
+        try await server.signUp("ada@example.org")
+        for _ in 0..<10 { #expect(try await attempt(server, "ada@example.org", "wrong wrong").status == 401) }
+        server.clock.advance(seconds: -26 * 3600)
+        let refused = try await attempt(server, "ada@example.org", TestServer.password)
+        #expect((refused.status, refused.headers[.retryAfter]) == (429, "900"))
+        server.clock.advance(seconds: 899)
+        #expect(try await attempt(server, "ada@example.org", TestServer.password).headers[.retryAfter] == "1")
+        server.clock.advance(seconds: 1)
+        #expect(try await attempt(server, "ada@example.org", TestServer.password).status == 200)
+    }
+
+    @Test(arguments: Engine.available)
     func `an unknown name is locked just like an account`(_ engine: Engine) async throws {
         let server = try await TestServer(engine, settings: ["auth.lockout.max_attempts": "3"])
         try await server.signUp("ada@example.org")

@@ -186,7 +186,7 @@ import Testing
         _ = try await server.signedUp("ada@example.org")
         try await server.set(["auth.user.window_seconds": "31536000"])
         let live = try await server.signIn("ada@example.org")
-        server.clock.advance(seconds: Sweeper.endedKeptSeconds + 61)
+        server.clock.advance(seconds: Int(Session.endedKeptDays + 2) * 86_400 + 61)
         try await server.sweeper.sweep()
         #expect(try await server.count("SELECT count(*) AS count FROM sessions") == 1)
         #expect(try await server.get("/api/auth/me", token: live).status == 200)
