@@ -20,6 +20,7 @@ struct Services: Sendable {
     /// Names this process among the nodes of its database.
     let nodeID: String
     let lastSettings = LastSettings()
+    let markedLists = MarkedLists()
 
     private let settingsCache: Cache<Unkeyed, Settings>
     private let collectionsCache: Cache<Unkeyed, CollectionIndex>

@@ -31,7 +31,7 @@ struct SearchConformanceTests {
 
     @Test(arguments: Engine.available)
     func `a search whose task is cancelled ends, and its connection goes on`(_ engine: Engine) async throws {
-        let db = try await engine.open(with: Self.numbers)
+        let db = try await engine.open(searches: SearchLimits(seconds: 600))
         for _ in 1...3 {
             let started = Meeting()
             let search = Task {
@@ -52,7 +52,7 @@ struct SearchConformanceTests {
 
     @Test(arguments: Engine.available)
     func `a statement that is running already ends when its task is cancelled`(_ engine: Engine) async throws {
-        let db = try await engine.open(with: Self.numbers)
+        let db = try await engine.open(searches: SearchLimits(seconds: 600))
         let started = Meeting()
         let search = Task {
             try await db.search { tx in

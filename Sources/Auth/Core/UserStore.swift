@@ -132,16 +132,6 @@ extension Transaction {
         ) ?? 0
     }
 
-    /// Oldest first.
-    func users(in collection: CollectionID, where condition: SQL = "TRUE", page: Paging) throws -> [User] {
-        try all(
-            """
-            SELECT * FROM users WHERE collection_id = \(collection) AND \(condition)
-            ORDER BY created_at, id LIMIT \(page.size) OFFSET \(page.offset)
-            """
-        ).map(User.init)
-    }
-
     /// Fills the unique values of a collection anew, after its schema has changed.
     ///
     /// Throws `value_taken`.

@@ -4,5 +4,5 @@ import Storage
 ///
 /// A released step is never edited: its digest is checked at every start.
 package enum Schema {
-    package static let migrations = [accounts, nodes, email, mfa, secrets, guests, audit, verification, oauth]
+    package static let migrations = [accounts, nodes, email, mfa, secrets, guests, audit, verification, oauth, lists]
 }

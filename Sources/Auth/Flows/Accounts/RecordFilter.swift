@@ -9,11 +9,14 @@ struct RecordFilter: Sendable {
     static let conditionsMax = 10
     static let bytesMax = 2000
 
+    /// As it was given; empty when there is no filter.
+    let text: String
     /// True for every record when there is no filter.
     let condition: SQL
 
     /// Throws `validation_failed` saying what isn't understood.
     init(parsing text: String?) throws {
+        self.text = text ?? ""
         guard let text, !text.isEmpty else {
             condition = "TRUE"
             return

@@ -230,10 +230,17 @@ struct Sessions: Sendable {
     }
 
     /// The caller's live sessions, newest first.
-    func list(of principal: Principal) async throws -> [Session] {
+    func list(of principal: Principal, page: Paging) async throws -> PageOf<Session> {
         try await services.lastSeen.flush(to: services.db)
-        let now = services.clock.now()
-        return try await services.db.read { tx in try tx.liveSessions(of: principal.user.id, at: now) }
+        let user = principal.user.id
+        let list = ListQuery(
+            name: "sessions:\(user)",
+            table: "sessions",
+            alternatives: ["user_id = \(user) AND ended_at IS NULL AND expires_at > \(services.clock.now())"],
+            order: ["created_at", "id"],
+            isDescending: true
+        ) { row in [.integer(try row.get("created_at")), .text(try row.get("id"))] }
+        return try await services.page(page, of: list, Session.init)
     }
 
     /// Ends one of the caller's sessions.
