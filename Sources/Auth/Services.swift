@@ -65,13 +65,17 @@ struct Services: Sendable {
         return loaded ?? Settings(stored: [:])
     }
 
-    /// The settings in force, or while the database is away those that were in force before: what a request is received
-    /// by.
+    /// The settings in force, or while the database is away or hangs those that were in force before: what a request is
+    /// received by.
     ///
     /// Whatever a request is for needs the database itself.
     func settingsOrLast() async throws -> Settings {
+        if let settings = settingsCache.present(Unkeyed()) { return settings }
+        let answer = await lastSettings.looks.value { [self] in
+            await Result { () async throws -> Settings in try await settings() }
+        }
         do {
-            return try await settings()
+            return try answer?.get() ?? lastSettings.value
         } catch DatabaseError.unavailable {
             return lastSettings.value
         }
@@ -163,11 +167,24 @@ extension Transaction {
 ///
 /// A class, since they change.
 final class LastSettings: Sendable {
+    /// A request waits no longer for the settings when there are earlier ones to go by.
+    static let patienceMilliseconds = 250
+
     private let settings = Mutex(Settings(stored: [:]))
+    let looks = SharedAnswer<Result<Settings, any Error>>(
+        patience: .milliseconds(patienceMilliseconds),
+        isJoined: false
+    )
 
     var value: Settings { settings.withLock { $0 } }
 
     func note(_ settings: Settings) {
         self.settings.withLock { $0 = settings }
+    }
+}
+
+extension Result where Failure == any Error {
+    fileprivate init(_ body: () async throws -> Success) async {
+        do { self = .success(try await body()) } catch { self = .failure(error) }
     }
 }

@@ -64,7 +64,7 @@ extension Transaction {
         return min(try row?.get("count") ?? 0, max)
     }
 
-    private func part(of list: ListQuery, _ columns: SQL, behind key: [Value]?, skipping skipped: Int, count: Int)
+    func part(of list: ListQuery, _ columns: SQL, behind key: [Value]?, skipping skipped: Int, count: Int)
         -> SQL
     {
         func read(_ alternative: SQL, count: Int) -> SQL {

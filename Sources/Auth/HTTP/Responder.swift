@@ -31,12 +31,14 @@ struct Responder: HTTPResponder {
         var trail = Trail()
         var response: Response
         do {
-            let settings = try await services.settingsOrLast()
+            let settings =
+                request.head.path == HealthRoutes.healthPath
+                ? services.lastSettings.value : try await services.settingsOrLast()
             trail.client = client(of: request, context, settings)
             if let preflight = CORS.preflight(request, settings) {
                 response = preflight
             } else {
-                response = render(try await answer(request, settings, &trail))
+                response = render(try await answer(request, context, settings, &trail))
             }
             CORS.allow(request, settings, &response)
         } catch let error as HTTPParserError {
@@ -75,7 +77,9 @@ struct Responder: HTTPResponder {
         return response
     }
 
-    private func answer(_ request: Request, _ settings: Settings, _ trail: inout Trail) async throws -> Answer {
+    private func answer(_ request: Request, _ context: AppContext, _ settings: Settings, _ trail: inout Trail)
+        async throws -> Answer
+    {
         let canonical = try CanonicalRequest(target: request.head.path ?? "/")
         trail.path = canonical.path
         let match = table.match(request.method, canonical.segments)
@@ -105,20 +109,21 @@ struct Responder: HTTPResponder {
             principal = try await authenticator.principal(authorization: request.headers[.authorization], for: route)
             try route.admit(principal, collection: collection, parameters: parameters, settings)
         }
-        return try await route.handler(
-            Call(
-                services: services,
-                route: route,
-                time: services.clock.now(),
-                parameters: parameters,
-                query: query,
-                client: trail.client,
-                collection: collection,
-                principal: principal,
-                mfaCode: request.headers[.xMFACode],
-                body: body
-            )
+        let call = Call(
+            services: services,
+            route: route,
+            time: services.clock.now(),
+            parameters: parameters,
+            query: query,
+            client: trail.client,
+            collection: collection,
+            principal: principal,
+            mfaCode: request.headers[.xMFACode],
+            body: body
         )
+        // What changes something is finished, whoever still listens.
+        guard route.isList else { return try await route.handler(call) }
+        return try await context.whileClientStays { try await route.handler(call) }
     }
 
     private func client(of request: Request, _ context: AppContext, _ settings: Settings) -> Client {

@@ -95,7 +95,7 @@ struct Sessions: Sendable {
                 if wish.type == .opaque { session.accessTokens = [.init(digest: opaque.digest, expiresAt: expiresAt)] }
                 try lockout.forget(in: tx)
                 let user = try links(tx, user)
-                try open(session, trace, at: now, in: tx)
+                try open(session, trace, settings, at: now, in: tx)
                 return (user.signedIn(at: now), session)
             case (.askSecondFactor, let user?):
                 // No failure, and no success either: what failed before stays counted.
@@ -120,10 +120,16 @@ struct Sessions: Sendable {
         )
     }
 
-    private func open(_ session: Session, _ trace: JSON, at now: Timestamp, in tx: Transaction) throws {
-        try tx.insertSession(session)
-        try tx.noteSignIn(of: session.userID, at: now)
+    private func open(
+        _ session: Session,
+        _ trace: JSON,
+        _ settings: Settings,
+        at now: Timestamp,
+        in tx: Transaction
+    ) throws {
         let actor = Actor(id: session.userID, client: session.client)
+        try tx.openSession(session, settings, by: actor, services)
+        try tx.noteSignIn(of: session.userID, at: now)
         try tx.audit(.signInSucceeded, by: actor, on: session.userID, details: trace, services)
     }
 
