@@ -48,6 +48,14 @@ final class Readiness: Sendable {
     /// Nil when requests can be taken.
     func failure(_ services: Services) async -> Failure? {
         if isDraining { return Failure(check: .draining, sentence: "The server is shutting down.") }
+        if let damage = services.db.damage {
+            return Failure(
+                check: .reads,
+                sentence: "What the database holds can't all be read: it is damaged. The server's log says what to do.",
+                cause: DatabaseError.damaged(damage),
+                retryAfterSeconds: 30
+            )
+        }
         if let (failure, at) = last.withLock({ $0 }) {
             let kept = failure == nil ? Self.keptMilliseconds : Self.keptMilliseconds / 4
             if at.duration(to: .now) < .milliseconds(kept) { return failure }
@@ -61,14 +69,6 @@ final class Readiness: Sendable {
     }
 
     private func look(_ services: Services) async -> Failure? {
-        if let damage = services.db.damage {
-            return Failure(
-                check: .reads,
-                sentence: "What the database holds can't all be read: it is damaged. The server's log says what to do.",
-                cause: DatabaseError.damaged(damage),
-                retryAfterSeconds: 30
-            )
-        }
         do {
             try await services.db.read { tx in try tx.checkRead() }
         } catch {

@@ -71,7 +71,7 @@ struct AccountCapTests {
         )
         let email = "ada@example.org"
         let token = try await server.signedUp(email)
-        let secret = String(repeating: "k7Q2", count: 10) + "z"
+        let secret = Hex.encode(Random.system.bytes(32))
         _ = try await server.post(
             "/api/users/me/secrets",
             ["type": "device", "secret": .string(secret), "name": "phone"],
@@ -88,15 +88,18 @@ struct AccountCapTests {
             let code = try await server.token(to: email, .otp)
             _ = try await server.post("/api/auth/users/otp/auth", ["token": .string(code)]).data()
             #expect(try await live(server) <= 2)
-            let current = try await server.signIn(email)
-            #expect(try await live(server) <= 2)
-            _ = try await server.post(
-                "/api/auth/users/change-password",
-                ["current_password": .string(TestServer.password), "password": .string(TestServer.password)],
-                token: current
-            )
+            _ = try await server.signIn(email)
             #expect(try await live(server) <= 2)
         }
+        // The session that a new password begins takes the place of the caller's.
+        let current = try await server.signIn(email)
+        let changed = try await server.post(
+            "/api/auth/users/change-password",
+            ["current_password": .string(TestServer.password), "password": "another horse battery"],
+            token: current
+        )
+        #expect(changed.status == 200)
+        #expect(try await live(server) == 1)
     }
 
     @Test(arguments: Engine.available)
@@ -189,9 +192,9 @@ struct AccountCapTests {
             }
         }
         let replies = try await withThrowingTaskGroup(of: Reply.self) { group in
-            for number in 10..<26 {
+            for _ in 1...16 {
                 group.addTask {
-                    let secret = "k7Q2k7Q2kQz9k7Q2k7Q2kQz9k7Q2k7Q2kQz9\(number)"
+                    let secret = Hex.encode(Random.system.bytes(32))
                     let body: JSON = ["type": "device", "secret": .string(secret), "name": "phone"]
                     return try await server.post("/api/users/me/secrets", body, token: token)
                 }
