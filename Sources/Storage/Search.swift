@@ -80,7 +80,8 @@ final class SearchEnd: Sendable {
         state.withLock { $0.interrupt = interrupt }
         try check()
         let left = ContinuousClock.now.duration(to: deadline)
-        let milliseconds = Int(left.components.seconds) * 1000 + Int(left.components.attoseconds / 1_000_000_000_000_000)
+        let (seconds, attoseconds) = left.components
+        let milliseconds = Int(seconds) * 1000 + Int(attoseconds / 1_000_000_000_000_000)
         queue.asyncAfter(deadline: .now() + .milliseconds(max(0, milliseconds) + 1)) { [weak self] in
             self?.end(.overdue)
         }

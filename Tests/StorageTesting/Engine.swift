@@ -33,7 +33,8 @@ package enum Engine: String, CaseIterable, CustomStringConvertible, Sendable {
 
     /// One new database, opened as by so many processes.
     package func openNodes(_ count: Int, _ migrations: [Migration] = [], searches: SearchLimits = SearchLimits())
-        async throws -> [any Database] {
+        async throws -> [any Database]
+    {
         var opened: [any Database] = []
         switch self {
         case .sqlite:

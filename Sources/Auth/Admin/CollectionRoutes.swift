@@ -7,8 +7,14 @@ struct CollectionRoutes: Sendable {
 
     var routes: [Route] {
         [
-            Route(.get, "/api/collections", .admin, "The collections, by name", query: Paging.members, gives: .list(.any))
-            { call in
+            Route(
+                .get,
+                "/api/collections",
+                .admin,
+                "The collections, by name",
+                query: Paging.members,
+                gives: .list(.any)
+            ) { call in
                 let all = try await call.services.collections().all
                 return try call.services.page(Paging(query: call.query), of: all, named: "collections") { collection in
                     [.text(collection.name)]

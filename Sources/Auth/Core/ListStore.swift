@@ -31,7 +31,8 @@ struct ListQuery: Sendable {
             },
             by: ", "
         )
-        return order.count == 1 ? " AND " + columns + sign + values : " AND (" + columns + ")" + sign + "(" + values + ")"
+        guard order.count > 1 else { return " AND " + columns + sign + values }
+        return " AND (" + columns + ")" + sign + "(" + values + ")"
     }
 }
 

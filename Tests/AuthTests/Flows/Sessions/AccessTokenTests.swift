@@ -151,7 +151,9 @@ import Testing
     }
 
     @Test(arguments: Engine.available)
-    func `refreshes at once all give tokens that hold, and of too many the sign-in's own stays`(_ engine: Engine) async throws {
+    func `refreshes at once all give tokens that hold, and of too many the sign-in's own stays`(_ engine: Engine)
+        async throws
+    {
         let server = try await TestServer(engine)
         try await server.signUp("ada@example.org")
         let (first, _) = try await signIn(on: server)
