@@ -121,4 +121,30 @@ struct SearchConformanceTests {
         let one = try await db.search { tx in try tx.one("SELECT 1 AS one") }
         #expect(try one?.get("one") == 1)
     }
+
+    @Test(arguments: Engine.available)
+    func `searches that wait and whose callers have left take no place`(_ engine: Engine) async throws {
+        let db = try await engine.open(searches: SearchLimits(seconds: 600, waitingCountMax: 2))
+        let started = Count()
+        func slow() -> Task<Void, any Error> {
+            Task {
+                try await db.search { tx in
+                    _ = started.next()
+                    _ = try tx.one(Self.endless)
+                }
+            }
+        }
+        let running = [slow(), slow()]
+        let runningCount = engine == .sqlite ? 2 : 1
+        try #require(try await eventually { started.value >= runningCount })
+        for _ in 1...5 {
+            let waiting = [slow(), slow(), slow()]
+            for task in waiting { task.cancel() }
+            if engine != .sqlite { running[1].cancel() }
+        }
+        let last = Task { try await db.search { tx in try tx.one("SELECT 1 AS one")?.get("one", as: Int.self) } }
+        try await Task.sleep(for: .milliseconds(50))
+        for task in running { task.cancel() }
+        #expect(try await last.value == 1)
+    }
 }

@@ -7,9 +7,11 @@ struct ListMarks: Sendable {
     /// Up to so many rows, a list is counted at each request.
     static let countedRowsMax = 10_000
     /// So many rows lie between two marks.
-    static let spacingRows = 5_000
+    static let spacingRows = 1_000
     /// Of one list; it is counted no further than to the last.
-    static let countMax = 4_000
+    static let countMax = 10_000
+    /// When more rows have come before the first one since, the list is counted again.
+    static let addedRowsMax = 10_000
     /// Afterwards the list is counted again, since rows may have been removed.
     static let keptSeconds: Int64 = 60
 
@@ -87,13 +89,14 @@ final class MarkedLists: Sendable {
 }
 
 extension Services {
-    /// A part of a list in the database, read as a search.
+    /// A part of a list in the database: as a search, unless it is so short that a user's own request reads it.
     ///
     /// Throws `validation_failed` for a cursor that is not of this list or a page that lies too far behind, and like
     /// ``Database/search(_:)``.
     func page<Element: Sendable>(
         _ paging: Paging,
         of list: ListQuery,
+        asSearch isSearch: Bool = true,
         _ element: @escaping @Sendable (Row) throws -> Element
     ) async throws -> PageOf<Element> {
         let cursor = Cursor(list: list.name, key: sealingKey)
@@ -102,10 +105,12 @@ extension Services {
         switch paging.place {
         case .cursor(let text):
             let key = text.isEmpty ? nil : try cursor.position(text)
-            rows = try await db.search { tx in try tx.rows(of: list, behind: key, count: paging.size + 1) }
+            rows = try await read(asSearch: isSearch) { tx in
+                try tx.rows(of: list, behind: key, count: paging.size + 1)
+            }
             position = nil
         case .page(let number):
-            let numbered = try await numberedPage(number, size: paging.size, of: list)
+            let numbered = try await numberedPage(number, size: paging.size, of: list, asSearch: isSearch)
             rows = numbered.rows
             position = .init(number: number, total: numbered.total)
         }
@@ -119,18 +124,25 @@ extension Services {
         )
     }
 
+    private func read<T: Sendable>(asSearch isSearch: Bool, _ body: @escaping @Sendable (Transaction) throws -> T)
+        async throws -> T
+    {
+        isSearch ? try await db.search(body) : try await db.read(body)
+    }
+
     /// The rows of the page and one more, and how many there are in all.
-    private func numberedPage(_ number: Int, size: Int, of list: ListQuery) async throws -> (rows: [Row], total: Int) {
+    private func numberedPage(_ number: Int, size: Int, of list: ListQuery, asSearch isSearch: Bool) async throws -> (
+        rows: [Row], total: Int
+    ) {
         let offset = (number - 1) * size
         let now = clock.now()
         let known = markedLists.marks(of: list, at: now)
-        let (rows, total, marks) = try await db.search { tx -> ([Row], Int, ListMarks?) in
+        let (rows, total, marks) = try await read(asSearch: isSearch) { tx -> ([Row], Int, ListMarks?) in
             var marks = known
             var added = 0
             if let former = marks {
-                added = try tx.countRows(of: list, before: former.first, max: ListMarks.spacingRows)
-                // So much has come that it is quicker to count again.
-                if added == ListMarks.spacingRows { marks = nil }
+                added = try tx.countRows(of: list, before: former.first, max: ListMarks.addedRowsMax)
+                if added == ListMarks.addedRowsMax { marks = nil }
             }
             if marks == nil {
                 added = 0

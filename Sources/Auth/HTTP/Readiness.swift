@@ -39,7 +39,11 @@ final class Readiness: Sendable {
 
     private let draining = Atomic(false)
     private let last = Mutex<(failure: Failure?, at: ContinuousClock.Instant)?>(nil)
-    private let looks = SharedAnswer<Failure?>(patience: .milliseconds(patienceMilliseconds), isJoined: true)
+    private let looks: SharedAnswer<Failure?>
+
+    init(patience: Duration = .milliseconds(patienceMilliseconds)) {
+        looks = SharedAnswer(patience: patience, isJoined: true)
+    }
 
     var isDraining: Bool { draining.load(ordering: .relaxed) }
 

@@ -88,7 +88,7 @@ package final class PostgresDatabase: Database {
     package func search<T: Sendable>(_ body: @escaping @Sendable (Transaction) throws -> T) async throws -> T {
         let end = SearchEnd(searches)
         return try await end.whileWanted {
-            try await pool.run(.search) { [transactions] slot in
+            try await pool.run(.search, until: end) { [transactions] slot in
                 try transactions.search(on: slot, until: end, body)
             }
         }

@@ -24,6 +24,8 @@ final class PostgresPool: Sendable {
 
     private struct Job: Sendable {
         let kind: PostgresJobKind
+        /// Nil for a transaction.
+        let end: SearchEnd?
         let deadline: ContinuousClock.Instant
         let run: @Sendable (PostgresSlot) -> Void
         let refuse: @Sendable (DatabaseError) -> Void
@@ -61,11 +63,13 @@ final class PostgresPool: Sendable {
     /// Searches have a share of the threads, and throw ``DatabaseError/tooManySearches`` in the place of the latter two.
     func run<T: Sendable>(
         _ kind: PostgresJobKind = .transaction,
+        until end: SearchEnd? = nil,
         _ job: @escaping @Sendable (PostgresSlot) throws -> T
     ) async throws -> T {
         try await withCheckedThrowingContinuation { continuation in
             enqueue(
                 kind,
+                until: end,
                 run: { slot in continuation.resume(with: Result { try job(slot) }) },
                 refuse: { continuation.resume(throwing: $0) }
             )
@@ -74,15 +78,18 @@ final class PostgresPool: Sendable {
 
     private func enqueue(
         _ kind: PostgresJobKind,
+        until end: SearchEnd?,
         run: @escaping @Sendable (PostgresSlot) -> Void,
         refuse: @escaping @Sendable (DatabaseError) -> Void
     ) {
         let job = Job(
             kind: kind,
+            end: end,
             deadline: ContinuousClock.now + .milliseconds(limits.waitMilliseconds),
             run: run,
             refuse: refuse
         )
+        var over: [Job] = []
         let (refusal, mustWait): (DatabaseError?, Bool) = state.withLock { state in
             if state.isClosed { return (.unavailable("the database is closed"), false) }
             if let away = state.away { return (.unavailable(away), false) }
@@ -94,6 +101,11 @@ final class PostgresPool: Sendable {
                 state.waiting.append(job)
                 return (nil, state.waiting.count > state.idleCount)
             case .search:
+                if state.waitingSearches.count >= limits.searches.waitingCountMax {
+                    // Those whose clients have left take no place.
+                    over = state.waitingSearches.filter { $0.end?.reason != nil }
+                    state.waitingSearches.removeAll { $0.end?.reason != nil }
+                }
                 guard state.waitingSearches.count < limits.searches.waitingCountMax else {
                     return (.tooManySearches, false)
                 }
@@ -101,6 +113,7 @@ final class PostgresPool: Sendable {
                 return (nil, true)
             }
         }
+        for job in over { job.refuse(.tooManySearches) }
         if let refusal {
             refuse(refusal)
             return

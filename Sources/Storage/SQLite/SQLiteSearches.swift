@@ -13,6 +13,7 @@ final class SQLiteSearches: Sendable {
     private static let instructionsBetweenLooks: Int32 = 20_000
 
     private struct Job: Sendable {
+        let end: SearchEnd
         let run: @Sendable (DatabaseQueue) -> Void
         let refuse: @Sendable (any Error) -> Void
     }
@@ -50,7 +51,7 @@ final class SQLiteSearches: Sendable {
         return try await end.whileWanted {
             try await withCheckedThrowingContinuation { continuation in
                 enqueue(
-                    Job { connection in
+                    Job(end: end) { connection in
                         connection.asyncRead { opened in
                             let result = Result { try self.search(opened.get(), until: end, body) }
                             self.free(connection)
@@ -66,14 +67,19 @@ final class SQLiteSearches: Sendable {
 
     /// A search that waits needs no clock of its own: those before it end when their time is over.
     private func enqueue(_ job: Job) {
-        let (connection, isRefused) = state.withLock { state -> (DatabaseQueue?, Bool) in
-            if let connection = state.free.popLast() { return (connection, false) }
-            guard state.waiting.count < limits.waitingCountMax else { return (nil, true) }
-            state.waiting.append(job)
-            return (nil, false)
+        let (connection, refused) = state.withLock { state -> (DatabaseQueue?, [Job]) in
+            if let connection = state.free.popLast() { return (connection, []) }
+            var over: [Job] = []
+            if state.waiting.count >= limits.waitingCountMax {
+                // Those whose clients have left take no place.
+                over = state.waiting.filter { $0.end.reason != nil }
+                state.waiting.removeAll { $0.end.reason != nil }
+            }
+            if state.waiting.count < limits.waitingCountMax { state.waiting.append(job) } else { over.append(job) }
+            return (nil, over)
         }
         if let connection { job.run(connection) }
-        if isRefused { job.refuse(DatabaseError.tooManySearches) }
+        for job in refused { job.refuse(DatabaseError.tooManySearches) }
     }
 
     private func free(_ connection: DatabaseQueue) {

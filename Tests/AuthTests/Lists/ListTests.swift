@@ -156,7 +156,7 @@ struct ListTests {
     func `a list of more than ten thousand is paged by number to its end, and counted`(_ engine: Engine) async throws {
         let server = try await TestServer(engine)
         let admin = try await server.admin()
-        let count = ListMarks.countedRowsMax + 2 * ListMarks.spacingRows + 321
+        let count = ListMarks.countedRowsMax + 10 * ListMarks.spacingRows + 321
         try await fill(server, users: count)
         func page(_ number: Int) async throws -> ([String], JSON?) {
             let reply = try await server.get("/api/admin/users/users?page=\(number)&perPage=100", token: admin)

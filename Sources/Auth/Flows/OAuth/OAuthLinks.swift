@@ -36,14 +36,14 @@ struct OAuthLinks: Sendable {
 
     /// Oldest first.
     func list(of principal: Principal, page: Paging) async throws -> PageOf<Identity> {
-        try part(page, of: try await services.db.search { tx in try tx.identities(of: principal.user.id) })
+        try part(page, of: try await services.db.read { tx in try tx.identities(of: principal.user.id) })
     }
 
     /// A user's, for an admin; oldest first.
     ///
     /// Throws `not_found`.
     func list(of user: UserID, in collection: Collection, page: Paging) async throws -> PageOf<Identity> {
-        let links = try await services.db.search { tx in
+        let links = try await services.db.read { tx in
             guard try tx.user(user, in: collection.id) != nil else { throw AuthError(.notFound) }
             return try tx.identities(of: user)
         }

@@ -48,7 +48,7 @@ struct Secrets: Sendable {
     /// Oldest first.
     func list(of subject: Subject, page: Paging) async throws -> PageOf<UserSecret> {
         try await services.lastUsed.flush(to: services.db)
-        let secrets = try await services.db.search { tx in try tx.secrets(of: subject.user.id) }
+        let secrets = try await services.db.read { tx in try tx.secrets(of: subject.user.id) }
         return try services.page(page, of: secrets, named: "secrets:\(subject.user.id)") { secret in
             [.integer(secret.createdAt.milliseconds), .text(secret.id.rawValue)]
         }

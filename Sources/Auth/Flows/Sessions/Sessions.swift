@@ -246,7 +246,7 @@ struct Sessions: Sendable {
             order: ["created_at", "id"],
             isDescending: true
         ) { row in [.integer(try row.get("created_at")), .text(try row.get("id"))] }
-        return try await services.page(page, of: list, Session.init)
+        return try await services.page(page, of: list, asSearch: false, Session.init)
     }
 
     /// Ends one of the caller's sessions.
