@@ -19,7 +19,6 @@ struct AuditFilter: Sendable {
         if let subject { conditions.append("subject_id = \(subject)") }
         if let action { conditions.append("action = \(action.rawValue)") }
         if let from { conditions.append("at >= \(from)") }
-        if let to { conditions.append("at < \(to)") }
         var alternatives = [conditions]
         if let actor {
             alternatives = [
@@ -36,7 +35,8 @@ struct AuditFilter: Sendable {
             table: "audit_log",
             alternatives: alternatives.map { $0.isEmpty ? "TRUE" : SQL.join($0, by: " AND ") },
             order: ["at", "sequence"],
-            isDescending: true
+            isDescending: true,
+            origin: to.map { [.integer($0.milliseconds), .integer(.min)] }
         ) { row in [.integer(try row.get("at")), .integer(try row.get("sequence"))] }
     }
 }

@@ -10,14 +10,17 @@ struct ListQuery: Sendable {
     /// The columns that order it, which an index has in this order; together they are unique.
     let order: [SQL]
     let isDescending: Bool
+    /// The list begins behind this key: in the place of a condition on the first of those columns, which would compete with
+    /// a cursor for the index.
+    var origin: [Value]?
     /// The values of those columns.
     let key: @Sendable (Row) throws -> [Value]
 
     fileprivate var columns: SQL { SQL.join(order, by: ", ") }
     fileprivate var sorted: SQL { SQL.join(order.map { $0 + (isDescending ? " DESC" : "") }, by: ", ") }
 
-    fileprivate func behind(_ key: [Value]?) -> SQL { compare(key, isDescending ? " < " : " > ") }
-    fileprivate func before(_ key: [Value]) -> SQL { compare(key, isDescending ? " > " : " < ") }
+    fileprivate func behind(_ key: [Value]?) -> SQL { compare(key ?? origin, isDescending ? " < " : " > ") }
+    fileprivate func before(_ key: [Value]) -> SQL { behind(nil) + compare(key, isDescending ? " > " : " < ") }
 
     private func compare(_ key: [Value]?, _ sign: SQL) -> SQL {
         guard let key else { return "" }

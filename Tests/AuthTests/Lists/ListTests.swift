@@ -267,6 +267,27 @@ struct ListTests {
         }
     }
 
+    @Test(arguments: Engine.available)
+    func `bounds of time hold on every part of a list`(_ engine: Engine) async throws {
+        let server = try await TestServer(engine)
+        let admin = try await server.admin()
+        let start = server.clock.now
+        try await fill(server, users: 10)
+        let questions = [
+            "created_at >= \(start.advanced(bySeconds: 4).rfc3339)", "created_at > \(start.advanced(bySeconds: 3).rfc3339)",
+            "created_at > \(start.rfc3339) && created_at >= \(start.advanced(bySeconds: 4).rfc3339)",
+        ]
+        for question in questions {
+            let filter = question.replacing(" ", with: "%20").replacing("&", with: "%26").replacing(">", with: "%3E")
+                .replacing("=", with: "%3D")
+            let pages = try await walk(server, "/api/admin/users/users?filter=\(filter)&", size: 2, token: admin)
+            #expect(pages.flatMap(\.self).compactMap { $0["email"]?.text } == (4..<10).map { "u\($0)@example.org" })
+            let page = try await server.get("/api/admin/users/users?filter=\(filter)&page=2&perPage=4", token: admin)
+            #expect(page.json["totalItems"] == 6)
+            #expect(try items(page).count == 2)
+        }
+    }
+
     @Test func `lists are read by an index, in its order`() async throws {
         let server = try await TestServer(.sqlite)
         var filters: [(AuditFilter, String)] = [(AuditFilter(), "audit_log_by_time")]

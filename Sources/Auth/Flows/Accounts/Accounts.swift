@@ -164,7 +164,8 @@ struct Accounts: Sendable {
             table: "users",
             alternatives: ["collection_id = \(collection.id) AND \(filter.condition)"],
             order: ["created_at", "id"],
-            isDescending: false
+            isDescending: false,
+            origin: filter.createdFrom.map { [.integer($0.milliseconds), .text("")] }
         ) { row in [.integer(try row.get("created_at")), .text(try row.get("id"))] }
         return try await services.page(page, of: list, User.init)
     }
