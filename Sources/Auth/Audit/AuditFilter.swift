@@ -18,7 +18,6 @@ struct AuditFilter: Sendable {
         var conditions: [SQL] = []
         if let subject { conditions.append("subject_id = \(subject)") }
         if let action { conditions.append("action = \(action.rawValue)") }
-        if let from { conditions.append("at >= \(from)") }
         var alternatives = [conditions]
         if let actor {
             alternatives = [
@@ -36,7 +35,8 @@ struct AuditFilter: Sendable {
             alternatives: alternatives.map { $0.isEmpty ? "TRUE" : SQL.join($0, by: " AND ") },
             order: ["at", "sequence"],
             isDescending: true,
-            origin: to.map { [.integer($0.milliseconds), .integer(.min)] }
+            origin: to.map { [.integer($0.milliseconds), .integer(.min)] },
+            end: from.map { "at >= \($0)" } ?? "TRUE"
         ) { row in [.integer(try row.get("at")), .integer(try row.get("sequence"))] }
     }
 }

@@ -13,14 +13,17 @@ struct ListQuery: Sendable {
     /// The list begins behind this key: in the place of a condition on the first of those columns, which would compete with
     /// a cursor for the index.
     var origin: [Value]?
+    /// The condition that the list ends by; whatever comes before a row of it meets it as well.
+    var end: SQL = "TRUE"
     /// The values of those columns.
     let key: @Sendable (Row) throws -> [Value]
 
     fileprivate var columns: SQL { SQL.join(order, by: ", ") }
     fileprivate var sorted: SQL { SQL.join(order.map { $0 + (isDescending ? " DESC" : "") }, by: ", ") }
 
-    fileprivate func behind(_ key: [Value]?) -> SQL { compare(key ?? origin, isDescending ? " < " : " > ") }
-    fileprivate func before(_ key: [Value]) -> SQL { behind(nil) + compare(key, isDescending ? " > " : " < ") }
+    fileprivate func behind(_ key: [Value]?) -> SQL { " AND " + end + start(key) }
+    fileprivate func before(_ key: [Value]) -> SQL { start(nil) + compare(key, isDescending ? " > " : " < ") }
+    private func start(_ key: [Value]?) -> SQL { compare(key ?? origin, isDescending ? " < " : " > ") }
 
     private func compare(_ key: [Value]?, _ sign: SQL) -> SQL {
         guard let key else { return "" }

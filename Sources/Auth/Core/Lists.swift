@@ -140,7 +140,8 @@ extension Services {
         let (rows, total, marks) = try await read(asSearch: isSearch) { tx -> ([Row], Int, ListMarks?) in
             var marks = known
             var added = 0
-            if let former = marks {
+            // Others grow at their end, which is counted anyway.
+            if let former = marks, list.isDescending {
                 added = try tx.countRows(of: list, before: former.first, max: ListMarks.addedRowsMax)
                 if added == ListMarks.addedRowsMax { marks = nil }
             }

@@ -274,7 +274,8 @@ struct ListTests {
         let start = server.clock.now
         try await fill(server, users: 10)
         let questions = [
-            "created_at >= \(start.advanced(bySeconds: 4).rfc3339)", "created_at > \(start.advanced(bySeconds: 3).rfc3339)",
+            "created_at >= \(start.advanced(bySeconds: 4).rfc3339)",
+            "created_at > \(start.advanced(bySeconds: 3).rfc3339)",
             "created_at > \(start.rfc3339) && created_at >= \(start.advanced(bySeconds: 4).rfc3339)",
         ]
         for question in questions {
