@@ -166,6 +166,10 @@ class Latchkey(Server):
         environment = {**os.environ, **self.environment}
         subprocess.run([self.binary, *change], check=True, stdout=subprocess.DEVNULL, timeout=30, env=environment)
 
+    def create_admin(self, email: str) -> None:
+        create = ["admin", "create", "--email", email, "--password", PASSWORD, "--data-dir", self.data_dir]
+        subprocess.run([self.binary, *create], check=True, stdout=subprocess.DEVNULL, timeout=30)
+
     def version(self) -> str:
         done = subprocess.run([self.binary, "version"], check=True, capture_output=True, text=True, timeout=30)
         found = re.search(r"\d+\.\d+\.\S+", done.stdout)

@@ -20,7 +20,8 @@ struct Services: Sendable {
     let lastUsed = LastSeen<UserSecret> { tx, id, time in try tx.noteSecretUsed(id, at: time) }
     /// Names this process among the nodes of its database.
     let nodeID: String
-    let lastSettings = LastSettings()
+    let lastSettings: LastSettings
+    let markedLists = MarkedLists()
 
     private let settingsCache: Cache<Unkeyed, Settings>
     private let collectionsCache: Cache<Unkeyed, CollectionIndex>
@@ -49,6 +50,7 @@ struct Services: Sendable {
         self.memory = memory
         self.logger = logger
         nodeID = Hex.encode(random.bytes(8))
+        lastSettings = LastSettings(of: db)
         settingsCache = Self.single(Topic.settings, db)
         collectionsCache = Self.single(Topic.collections, db)
         keysCache = Self.single(Topic.signingKeys, db)
@@ -60,20 +62,27 @@ struct Services: Sendable {
     func settings() async throws -> Settings {
         if let settings = settingsCache.present(Unkeyed()) { return settings }
         let loaded = try await settingsCache.value(for: Unkeyed()) {
+            let generation = lastSettings.generation
             let settings = try await loadSettings()
-            lastSettings.note(settings)
+            lastSettings.note(settings, of: generation)
             return settings
         }
         return loaded ?? Settings(stored: [:])
     }
 
-    /// The settings in force, or while the database is away those that were in force before: what a request is received
-    /// by.
+    /// The settings in force, or while the database is away or hangs those that were in force before: what a request is
+    /// received by.
     ///
     /// Whatever a request is for needs the database itself.
     func settingsOrLast() async throws -> Settings {
+        if let settings = settingsCache.present(Unkeyed()) { return settings }
         do {
-            return try await settings()
+            // Known to be replaced, they are waited for: a change that was acknowledged holds for the next request.
+            guard let last = lastSettings.current else { return try await settings() }
+            let answer = await lastSettings.looks.value { [self] in
+                await Result { () async throws -> Settings in try await settings() }
+            }
+            return try answer?.get() ?? last
         } catch DatabaseError.unavailable {
             return lastSettings.value
         }
@@ -166,11 +175,50 @@ extension Transaction {
 ///
 /// A class, since they change.
 final class LastSettings: Sendable {
-    private let settings = Mutex(Settings(stored: [:]))
+    /// A request waits no longer for the settings when there are earlier ones that nothing is known to have replaced.
+    static let patienceMilliseconds = 1000
 
-    var value: Settings { settings.withLock { $0 } }
+    private struct State {
+        var settings = Settings(stored: [:])
+        /// Counts the changes that were heard of.
+        var generation = 0
+        var isCurrent = false
+    }
 
-    func note(_ settings: Settings) {
-        self.settings.withLock { $0 = settings }
+    private let state = Mutex(State())
+    let looks = SharedAnswer<Result<Settings, any Error>>(
+        patience: .milliseconds(patienceMilliseconds),
+        isJoined: false
+    )
+
+    init(of db: any Database) {
+        db.onChange { [weak self] change in
+            if case .topics(let topics) = change, !topics.contains(Topic.settings) { return }
+            self?.state.withLock { state in
+                state.generation += 1
+                state.isCurrent = false
+            }
+        }
+    }
+
+    var value: Settings { state.withLock { $0.settings } }
+
+    /// Nil when they are known to have been replaced, or were never read.
+    var current: Settings? { state.withLock { $0.isCurrent ? $0.settings : nil } }
+
+    var generation: Int { state.withLock { $0.generation } }
+
+    /// `generation` is the one before they were read.
+    func note(_ settings: Settings, of generation: Int) {
+        state.withLock { state in
+            state.settings = settings
+            if state.generation == generation { state.isCurrent = true }
+        }
+    }
+}
+
+extension Result where Failure == any Error {
+    fileprivate init(_ body: () async throws -> Success) async {
+        do { self = .success(try await body()) } catch { self = .failure(error) }
     }
 }

@@ -10,6 +10,13 @@ package protocol Database: Sendable {
     /// Runs `body` on one consistent snapshot; it can't write.
     func read<T: Sendable>(_ body: @escaping @Sendable (Transaction) throws -> T) async throws -> T
 
+    /// Runs `body` like ``read(_:)``, for lists and searches: on a bounded share of the connections, so that slow ones never
+    /// keep a sign-in waiting.
+    ///
+    /// Its statements end when the task is cancelled, with `CancellationError`. Throws ``DatabaseError/tooSlow(seconds:)``
+    /// after ``SearchLimits/secondsDefault``, and ``DatabaseError/tooManySearches`` at once when too many wait.
+    func search<T: Sendable>(_ body: @escaping @Sendable (Transaction) throws -> T) async throws -> T
+
     /// Runs `body` as one transaction, as if no other ran at the same time; maybe more than once, until it commits.
     ///
     /// When this returns, its writes survive a crash; when it throws, nothing of it is stored (unless the connection
@@ -30,6 +37,9 @@ package protocol Database: Sendable {
 
     /// False while writes of other processes may go unnoticed: nothing may be answered from memory then.
     var hearsOthers: Bool { get }
+
+    /// What was found damaged within the last ``Damage/secondsKept``; nil when nothing was.
+    var damage: String? { get }
 
     /// Tells other processes of topics without a write.
     ///

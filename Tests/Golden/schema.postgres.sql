@@ -30,7 +30,15 @@ CREATE TABLE audit_log (
     CONSTRAINT audit_log_id_key UNIQUE (id)
 );
 
-CREATE INDEX audit_log_by_time ON audit_log USING btree (at);
+CREATE INDEX audit_log_by_action ON audit_log USING btree (action, at, sequence);
+
+CREATE INDEX audit_log_by_actor ON audit_log USING btree (actor_id, at, sequence) WHERE (actor_id IS NOT NULL);
+
+CREATE INDEX audit_log_by_impersonator ON audit_log USING btree (auth_impersonated_by, at, sequence) WHERE (auth_impersonated_by IS NOT NULL);
+
+CREATE INDEX audit_log_by_subject ON audit_log USING btree (subject_id, at, sequence) WHERE (subject_id IS NOT NULL);
+
+CREATE INDEX audit_log_by_time ON audit_log USING btree (at, sequence);
 
 CREATE INDEX audit_log_unlinked ON audit_log USING btree (sequence) WHERE ("position" IS NULL);
 
@@ -59,6 +67,12 @@ CREATE TABLE collections (
     state text NOT NULL DEFAULT 'ready'::text,
     CONSTRAINT collections_pkey PRIMARY KEY (id),
     CONSTRAINT collections_name UNIQUE (name)
+);
+
+CREATE TABLE heartbeats (
+    node text NOT NULL,
+    beat_at bigint NOT NULL,
+    CONSTRAINT heartbeats_pkey PRIMARY KEY (node)
 );
 
 CREATE TABLE identities (
@@ -148,6 +162,8 @@ CREATE TABLE outbox (
     settled_at bigint,
     CONSTRAINT outbox_pkey PRIMARY KEY (id)
 ) WITH (fillfactor=70);
+
+CREATE INDEX outbox_by_state ON outbox USING btree (state, id);
 
 CREATE INDEX outbox_by_user ON outbox USING btree (user_id, created_at);
 

@@ -24,7 +24,16 @@ CREATE TABLE audit_log (
     details TEXT NOT NULL
 , mac BLOB, position INTEGER, link BLOB) STRICT;
 
-CREATE INDEX audit_log_by_time ON audit_log (at);
+CREATE INDEX audit_log_by_action ON audit_log (action, at, sequence);
+
+CREATE INDEX audit_log_by_actor ON audit_log (actor_id, at, sequence) WHERE actor_id IS NOT NULL;
+
+CREATE INDEX audit_log_by_impersonator ON audit_log (auth_impersonated_by, at, sequence)
+    WHERE auth_impersonated_by IS NOT NULL;
+
+CREATE INDEX audit_log_by_subject ON audit_log (subject_id, at, sequence) WHERE subject_id IS NOT NULL;
+
+CREATE INDEX audit_log_by_time ON audit_log (at, sequence);
 
 CREATE UNIQUE INDEX audit_log_position ON audit_log (position) WHERE position IS NOT NULL;
 
@@ -50,6 +59,11 @@ CREATE TABLE collections (
     created_at INTEGER NOT NULL,
     updated_at INTEGER NOT NULL, state TEXT NOT NULL DEFAULT 'ready',
     CONSTRAINT collections_name UNIQUE (name)
+) STRICT;
+
+CREATE TABLE heartbeats (
+    node TEXT NOT NULL PRIMARY KEY,
+    beat_at INTEGER NOT NULL
 ) STRICT;
 
 CREATE TABLE identities (
@@ -127,6 +141,8 @@ CREATE TABLE outbox (
     expires_at INTEGER NOT NULL,
     settled_at INTEGER
 ) STRICT;
+
+CREATE INDEX outbox_by_state ON outbox (state, id);
 
 CREATE INDEX outbox_by_user ON outbox (user_id, created_at);
 

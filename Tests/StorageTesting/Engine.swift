@@ -26,20 +26,31 @@ package enum Engine: String, CaseIterable, CustomStringConvertible, Sendable {
         try await openNodes(1, migrations)[0]
     }
 
+    /// A new, empty database whose searches have other limits.
+    package func open(searches: SearchLimits) async throws -> any Database {
+        try await openNodes(1, searches: searches)[0]
+    }
+
     /// One new database, opened as by so many processes.
-    package func openNodes(_ count: Int, _ migrations: [Migration] = []) async throws -> [any Database] {
+    package func openNodes(_ count: Int, _ migrations: [Migration] = [], searches: SearchLimits = SearchLimits())
+        async throws -> [any Database]
+    {
         var opened: [any Database] = []
         switch self {
         case .sqlite:
             let directory = try TemporaryDirectory()
-            for _ in 0..<count { opened.append(try SQLiteDatabase(path: directory.file("latchkey.db"))) }
+            for _ in 0..<count {
+                opened.append(try SQLiteDatabase(path: directory.file("latchkey.db"), searches: searches))
+            }
             if !migrations.isEmpty { try await opened[0].migrate(migrations, at: 0) }
             let home = Home { directory.remove() }
             return opened.map { TemporaryDatabase($0, in: home) }
         case .postgres, .postgresSingle:
             let made = try await PostgresHome.make(migrations)
             let home = Home { made.drop() }
-            for _ in 0..<count { opened.append(try await made.open(connections: self == .postgres ? 4 : 1)) }
+            for _ in 0..<count {
+                opened.append(try await made.open(connections: self == .postgres ? 4 : 1, searches: searches))
+            }
             return opened.map { TemporaryDatabase($0, in: home) }
         }
     }
@@ -81,9 +92,14 @@ private final class TemporaryDatabase: Database {
 
     var dialect: Dialect { database.dialect }
     var hearsOthers: Bool { database.hearsOthers }
+    var damage: String? { database.damage }
 
     func read<T: Sendable>(_ body: @escaping @Sendable (Transaction) throws -> T) async throws -> T {
         try await database.read(body)
+    }
+
+    func search<T: Sendable>(_ body: @escaping @Sendable (Transaction) throws -> T) async throws -> T {
+        try await database.search(body)
     }
 
     func write<T: Sendable>(_ body: @escaping @Sendable (Transaction) throws -> T) async throws -> T {

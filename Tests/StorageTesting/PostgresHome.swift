@@ -31,8 +31,11 @@ package struct PostgresHome: Sendable {
         }
     }
 
-    package func open(connections: Int = 4) async throws -> PostgresDatabase {
-        try await PostgresDatabase.open(url, PostgresLimits(connections: connections, waitMilliseconds: 60_000))
+    package func open(connections: Int = 4, searches: SearchLimits = SearchLimits()) async throws -> PostgresDatabase {
+        try await PostgresDatabase.open(
+            url,
+            PostgresLimits(connections: connections, waitMilliseconds: 60_000, searches: searches)
+        )
     }
 
     /// Returns at once; others get its place when its connections have ended.

@@ -41,7 +41,7 @@ struct CollectionJobs: Sendable {
         let place = job.place.flatMap(UserPlace.init(text:)) ?? .start
         let users = try tx.users(in: job.collection, after: place, count: Self.builtBatchMax)
         for user in users {
-            guard case .object(let data)? = JSON(parsing: user.data) else { throw DatabaseError.unreadable("data") }
+            guard case .object(let data)? = JSON(stored: user.data) else { throw DatabaseError.unreadable("data") }
             for field in fields {
                 guard let value = data[field.name] else { continue }
                 let key = field.uniqueKey(of: value)

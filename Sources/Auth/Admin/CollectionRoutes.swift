@@ -1,4 +1,5 @@
 import HTTPTypes
+import Storage
 
 /// The routes at `/api/collections`, where `:id` is a collection's id or name.
 struct CollectionRoutes: Sendable {
@@ -6,15 +7,18 @@ struct CollectionRoutes: Sendable {
 
     var routes: [Route] {
         [
-            Route(.get, "/api/collections", .admin, "The collections, by name", query: Self.paging, gives: .list(.any))
-            { call in
+            Route(
+                .get,
+                "/api/collections",
+                .admin,
+                "The collections, by name",
+                query: Paging.members,
+                gives: .list(.any)
+            ) { call in
                 let all = try await call.services.collections().all
-                let page = try Paging(query: call.query)
-                return PageOf(
-                    elements: Array(all.dropFirst(page.offset).prefix(page.size)),
-                    page: page,
-                    total: all.count
-                ).answer(\.json)
+                return try call.services.page(Paging(query: call.query), of: all, named: "collections") { collection in
+                    [.text(collection.name)]
+                }.answer(\.json)
             },
             Route(.post, "/api/collections", .admin, "Make a collection", takes: Self.body, gives: .any) { call in
                 .data(try await collections.create(call.body, by: call.actor).json)
@@ -40,7 +44,6 @@ struct CollectionRoutes: Sendable {
         ]
     }
 
-    private static let paging: [Member] = [.optional("page", .integer), .optional("perPage", .integer)]
     private static let body = Shape.object([
         .required("name", .text), .optional("type", .text), .optional("fields", .list(.any)),
         .optional("options", .map(.flag)),

@@ -21,7 +21,7 @@ struct UserRoutes: Sendable {
                 path,
                 .admin,
                 "The \(noun)s, oldest first",
-                query: [.optional("page", .integer), .optional("perPage", .integer), .optional("filter", .text)],
+                query: Paging.members + [.optional("filter", .text)],
                 gives: .list(.record)
             ) { call in
                 let collection = try await collection(call)

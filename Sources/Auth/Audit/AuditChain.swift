@@ -71,7 +71,7 @@ struct AuditChain: Service {
     }
 
     func records(_ filter: AuditFilter, page: Paging) async throws -> PageOf<AuditRecord> {
-        try await services.db.read { tx in try tx.auditRecords(filter, page: page) }
+        try await services.page(page, of: filter.list) { row in try ChainedAuditRecord(row).record }
     }
 
     /// The newest linked row, signed; nil as long as there is none.

@@ -13,9 +13,8 @@ struct AuditRoutes: Sendable {
                 "Security events, the newest first",
                 query: [
                     .optional("actor", .text), .optional("subject", .text), .optional("action", .text),
-                    .optional("from", .time), .optional("to", .time), .optional("page", .integer),
-                    .optional("perPage", .integer),
-                ],
+                    .optional("from", .time), .optional("to", .time),
+                ] + Paging.members,
                 gives: .list(.any)
             ) { call in
                 var fields = call.queryFields

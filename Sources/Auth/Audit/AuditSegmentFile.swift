@@ -90,7 +90,7 @@ struct AuditSegmentFile: Sendable {
     }
 
     private static func holds(_ line: [UInt8], _ checkpoint: AuditCheckpoint) -> Bool {
-        let row = JSON(parsing: line)
+        let row = JSON(parsing: line, within: .stored)
         return row?["position"] == .integer(checkpoint.position)
             && row?["link"]?.text == Base64URL.encode(checkpoint.link.bytes)
     }

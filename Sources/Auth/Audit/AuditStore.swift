@@ -78,40 +78,4 @@ extension Transaction {
             """
         ) == 1
     }
-
-    func auditRecords(_ filter: AuditFilter, page: Paging) throws -> PageOf<AuditRecord> {
-        let rows = try all(
-            """
-            SELECT * FROM audit_log WHERE \(filter.condition) ORDER BY sequence DESC
-            LIMIT \(page.size) OFFSET \(page.offset)
-            """
-        )
-        let total = try one("SELECT count(*) AS count FROM audit_log WHERE \(filter.condition)")
-        return PageOf(
-            elements: try rows.map { try ChainedAuditRecord($0).record },
-            page: page,
-            total: try total?.get("count") ?? 0
-        )
-    }
-}
-
-/// Which rows of the audit log are asked for.
-struct AuditFilter: Sendable {
-    /// Also as the admin behind an impersonation.
-    var actor: UserID?
-    var subject: UserID?
-    var action: AuditEvent?
-    /// Included.
-    var from: Timestamp?
-    /// Not included.
-    var to: Timestamp?
-
-    fileprivate var condition: SQL {
-        """
-        (\(actor == nil) OR actor_id = \(actor?.rawValue ?? "") OR auth_impersonated_by = \(actor?.rawValue ?? ""))
-            AND (\(subject == nil) OR subject_id = \(subject?.rawValue ?? ""))
-            AND (\(action == nil) OR action = \(action?.rawValue ?? ""))
-            AND at >= \(from ?? Timestamp(milliseconds: 0)) AND at < \(to ?? Timestamp(milliseconds: .max))
-        """
-    }
 }

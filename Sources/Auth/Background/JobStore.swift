@@ -77,7 +77,7 @@ extension Transaction {
 
 extension Job {
     fileprivate init(_ row: Row) throws {
-        guard let payload = JSON(parsing: try row.get("payload", as: String.self)) else {
+        guard let payload = JSON(stored: try row.get("payload", as: String.self)) else {
             throw DatabaseError.unreadable("payload")
         }
         self.init(

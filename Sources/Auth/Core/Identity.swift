@@ -1,5 +1,8 @@
 /// An account at a provider that a user signs in by (a federated identity).
 struct Identity: Sendable {
+    /// Of one user.
+    static let countMax = 20
+
     let id: IdentityID
     let collectionID: CollectionID
     let userID: UserID

@@ -14,6 +14,15 @@ extension Transaction {
         try one("SELECT count(*) AS count FROM secrets WHERE user_id = \(user) AND type = \(type)")?.get("count") ?? 0
     }
 
+    /// Throws `too_many_secrets` when the user has as many of this type as there may be.
+    ///
+    /// Of parallel ones the last place goes to one: the transactions that count it run as if one after the other.
+    func checkPlace(for type: SecretType, of user: UserID, max: Int) throws {
+        guard try countSecrets(of: user, type) >= max else { return }
+        let noun = type == .apikey ? "API keys" : "trusted devices"
+        throw AuthError(.tooManySecrets, "This account has \(max) \(noun), and there can't be more. Remove one first.")
+    }
+
     /// A secret that is found by a keyed digest.
     ///
     /// Throws `value_taken` when another one is found by the same.

@@ -132,16 +132,6 @@ extension Transaction {
         ) ?? 0
     }
 
-    /// Oldest first.
-    func users(in collection: CollectionID, where condition: SQL = "TRUE", page: Paging) throws -> [User] {
-        try all(
-            """
-            SELECT * FROM users WHERE collection_id = \(collection) AND \(condition)
-            ORDER BY created_at, id LIMIT \(page.size) OFFSET \(page.offset)
-            """
-        ).map(User.init)
-    }
-
     /// The accounts of a collection that were made first, up to `count`.
     func oldestUsers(in collection: CollectionID, count: Int) throws -> [UserID] {
         try all(

@@ -14,9 +14,15 @@ struct MailDesk: Sendable {
 
     /// Newest first, without what they say.
     func outbox(_ state: OutboxMail.State?, page: Paging) async throws -> PageOf<OutboxMail> {
-        try await services.db.read { tx in
-            PageOf(elements: try tx.mails(state, page: page), page: page, total: try tx.countMails(state))
-        }
+        let list = ListQuery(
+            name: "outbox:\(state?.rawValue ?? "")",
+            table: "outbox",
+            // Mails to nobody are left out.
+            alternatives: [state.map { "state = \($0)" } ?? "state <> 'void'"],
+            order: ["id"],
+            isDescending: true
+        ) { row in [.text(try row.get("id"))] }
+        return try await services.page(page, of: list, OutboxMail.init)
     }
 
     /// What to look for in the development inbox.
@@ -30,7 +36,35 @@ struct MailDesk: Sendable {
     /// The mails of the development inbox, newest first, as they would be read.
     ///
     /// Throws `feature_disabled` where there is none.
-    func inbox(_ wanted: Wanted, limit: Int) async throws -> [JSON] {
+    func inbox(_ wanted: Wanted, page: Paging) async throws -> PageOf<JSON> {
+        let found = try await find(wanted)
+        let part = try services.page(page, of: found.mails, named: "inbox", isDescending: true) { mail in
+            [.integer(mail.createdAt.milliseconds), .text(mail.id.rawValue)]
+        }
+        return part.map { found.render($0) }
+    }
+
+    /// What the development inbox holds, and how it is shown.
+    private struct Found {
+        let mails: [OutboxMail]
+        let services: Services
+        let settings: Settings
+        let linkBase: String
+
+        func render(_ mail: OutboxMail) -> JSON {
+            let values = mail.variables(services, linkBase: linkBase)
+            let text = MailText(mail.template, values, settings)
+            return [
+                "id": .string(mail.id.rawValue), "to": .string(mail.recipient),
+                "template": .string(mail.template.rawValue), "collection": .string(mail.collection),
+                "created_at": mail.createdAt.json, "subject": .string(text.subject), "text": .string(text.text),
+                "html": .string(text.html), "link": .optional(values["link"]), "token": .optional(values["token"]),
+                "code": .optional(values["code"]),
+            ]
+        }
+    }
+
+    private func find(_ wanted: Wanted) async throws -> Found {
         let settings = try await services.settings()
         guard case .inbox = MailTransport(settings, services.ownAddress),
             let base = MailTransport.inbox.linkBase(settings, services.ownAddress)
@@ -45,17 +79,12 @@ struct MailDesk: Sendable {
             try tx.inboxMails(wanted.template, after: wanted.after, at: now, limit: Self.inboxMax)
         }
         let recipient = wanted.recipient?.folded
-        return mails.filter { recipient == nil || $0.recipient.folded == recipient }.prefix(limit).map { mail in
-            let values = mail.variables(services, linkBase: base)
-            let text = MailText(mail.template, values, settings)
-            return [
-                "id": .string(mail.id.rawValue), "to": .string(mail.recipient),
-                "template": .string(mail.template.rawValue), "collection": .string(mail.collection),
-                "created_at": mail.createdAt.json, "subject": .string(text.subject), "text": .string(text.text),
-                "html": .string(text.html), "link": .optional(values["link"]), "token": .optional(values["token"]),
-                "code": .optional(values["code"]),
-            ]
-        }
+        return Found(
+            mails: mails.filter { recipient == nil || $0.recipient.folded == recipient },
+            services: services,
+            settings: settings,
+            linkBase: base
+        )
     }
 
     /// The newest such mail of the development inbox, as soon as there is one.
@@ -64,7 +93,8 @@ struct MailDesk: Sendable {
     func wait(for wanted: Wanted, seconds: Int) async throws -> JSON {
         let deadline = ContinuousClock.now + .seconds(seconds)
         while true {
-            if let mail = try await inbox(wanted, limit: 1).first { return mail }
+            let found = try await find(wanted)
+            if let newest = found.mails.first { return found.render(newest) }
             if readiness.isDraining {
                 throw AuthError(.unavailable, "The server is being stopped.", retryAfterSeconds: 1)
             }

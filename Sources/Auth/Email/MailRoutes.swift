@@ -11,7 +11,7 @@ struct MailRoutes: Sendable {
                 "/api/admin/outbox",
                 .admin,
                 "The mails and what became of them, newest first",
-                query: [.optional("state", .text), .optional("page", .integer), .optional("perPage", .integer)],
+                query: Paging.members + [.optional("state", .text)],
                 gives: .list(.any)
             ) { call in
                 var query = call.queryFields
@@ -26,10 +26,10 @@ struct MailRoutes: Sendable {
                 "The mails of the development inbox, newest first",
                 // They hold what opens accounts.
                 isForPersons: true,
-                query: Self.wanted,
+                query: Paging.members + Self.wanted,
                 gives: .list(.any)
             ) { call in
-                .data(.array(try await desk.inbox(try Self.wanted(call), limit: Paging.sizeMax)))
+                try await desk.inbox(try Self.wanted(call), page: Paging(query: call.query)).answer { $0 }
             },
             Route(
                 .get,

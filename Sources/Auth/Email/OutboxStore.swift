@@ -133,21 +133,6 @@ extension Transaction {
         if isTransportSet { try execute("DELETE FROM outbox WHERE state = 'inbox'") }
     }
 
-    /// Newest first; those to nobody are left out.
-    func mails(_ state: OutboxMail.State?, page: Paging) throws -> [OutboxMail] {
-        try all(
-            "SELECT * FROM outbox WHERE \(Self.condition(state)) ORDER BY id DESC LIMIT \(page.size) OFFSET \(page.offset)"
-        ).map(OutboxMail.init)
-    }
-
-    func countMails(_ state: OutboxMail.State?) throws -> Int {
-        try one("SELECT count(*) AS count FROM outbox WHERE \(Self.condition(state))")?.get("count") ?? 0
-    }
-
-    private static func condition(_ state: OutboxMail.State?) -> SQL {
-        if let state { "state = \(state)" } else { "state <> 'void'" }
-    }
-
     /// Mails of the development inbox, newest first.
     func inboxMails(
         _ template: MailTemplate?,

@@ -6,13 +6,26 @@ struct AppContext: RequestContext {
     var coreContext: CoreRequestContextStorage
     /// The numeric address of the socket's other end; `local` for a Unix socket.
     let socketAddress: String
+    /// Nil in tests without a socket.
+    private let channel: (any Channel)?
 
     init(source: ApplicationRequestContextSource) {
-        self.init(source: source, socketAddress: source.channel.remoteAddress?.ipAddress ?? "local")
+        coreContext = CoreRequestContextStorage(source: source)
+        channel = source.channel
+        socketAddress = source.channel.remoteAddress?.ipAddress ?? "local"
     }
 
     init(source: some RequestContextSource, socketAddress: String) {
         coreContext = CoreRequestContextStorage(source: source)
+        channel = nil
         self.socketAddress = socketAddress
+    }
+
+    /// Runs `body`, whose task is cancelled when the client closes the connection.
+    func whileClientStays<T: Sendable>(_ body: @escaping @Sendable () async throws -> T) async throws -> T {
+        guard let channel,
+            let presence = try? await channel.pipeline.handler(type: ClientPresence.self).get()
+        else { return try await body() }
+        return try await presence.whilePresent(body)
     }
 }

@@ -25,6 +25,25 @@ extension Responder {
             )
         case DatabaseError.unavailable, DatabaseError.denied:
             AuthError(.unavailable, cause: error, retryAfterSeconds: 2)
+        case DatabaseError.damaged:
+            AuthError(
+                .unavailable,
+                "The database can't be read. The server's log says what its operator can do.",
+                cause: error,
+                retryAfterSeconds: 30
+            )
+        case DatabaseError.tooSlow(let seconds):
+            AuthError(
+                .unavailable,
+                "This list took longer than \(Int(seconds.rounded())) seconds. Ask for less: narrow it down, or go on by cursor.",
+                cause: error,
+                retryAfterSeconds: 5
+            )
+        case DatabaseError.tooManySearches:
+            AuthError(.unavailable, "Too many lists are asked for at once.", cause: error, retryAfterSeconds: 5)
+        case is CancellationError:
+            // The client has left: nobody reads the answer.
+            AuthError(.unavailable, cause: error, retryAfterSeconds: 2)
         default: AuthError(.unexpected, cause: error)
         }
     }

@@ -1,8 +1,11 @@
 import HTTPTypes
-import Storage
 
 /// For load balancers and tools.
 struct HealthRoutes: Sendable {
+    /// Answered without a look at the database, not even for the settings: it tells that the process is alive, and must do so
+    /// while the database hangs.
+    static let healthPath = "/api/health"
+
     let services: Services
     let readiness: Readiness
 
@@ -10,7 +13,7 @@ struct HealthRoutes: Sendable {
         [
             Route(
                 .get,
-                "/api/health",
+                Self.healthPath,
                 .open,
                 "The process is alive",
                 limit: .unlimited,
@@ -22,16 +25,11 @@ struct HealthRoutes: Sendable {
                 .get,
                 "/api/ready",
                 .open,
-                "The server can take requests: its database answers, and it isn't draining",
-                limit: .unlimited,
+                "The server can take requests: its database can be read and written, and it isn't draining",
+                limit: .probe,
                 gives: .object([.required("ready", .flag)])
             ) { _ in
-                guard !readiness.isDraining else {
-                    throw AuthError(.unavailable, "The server is shutting down.", retryAfterSeconds: 2)
-                }
-                try await services.db.read { tx in _ = try tx.one("SELECT 1 AS one") }
-                // A node that can't verify the others' tokens must get no requests.
-                _ = try await services.signingKeys()
+                if let failure = await readiness.failure(services) { throw failure.refusal }
                 return .data(["ready": true])
             },
         ]

@@ -84,18 +84,13 @@ final class RequestLog: Sendable {
     }
 
     /// The last lines of this process that have these members, the newest first.
-    func recent(with wanted: [String: String], page: Paging) -> PageOf<JSON> {
+    func recent(with wanted: [String: String]) -> [JSON] {
         let lines = kept.withLock { Array($0.lines) }
-        let found = lines.reversed().compactMap { JSON(parsing: $0, within: .stored) }.filter { line in
+        return lines.reversed().compactMap { JSON(parsing: $0, within: .stored) }.filter { line in
             wanted.allSatisfy { key, text in
                 if case .integer(let number)? = line[key] { String(number) == text } else { line[key]?.text == text }
             }
         }
-        return PageOf(
-            elements: Array(found.dropFirst(page.offset).prefix(page.size)),
-            page: page,
-            total: found.count
-        )
     }
 }
 

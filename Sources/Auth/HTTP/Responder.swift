@@ -31,7 +31,9 @@ struct Responder: HTTPResponder {
         var trail = Trail()
         var response: Response
         do {
-            let settings = try await services.settingsOrLast()
+            let settings =
+                request.head.path == HealthRoutes.healthPath
+                ? services.lastSettings.value : try await services.settingsOrLast()
             trail.client = client(of: request, context, settings)
             let proxied =
                 trail.client.address == context.socketAddress ? nil : AddressRange.limitKey(trail.client.address)
@@ -43,7 +45,7 @@ struct Responder: HTTPResponder {
                 try limit(trail.client, as: .probe, settings)
                 response = CORS.preflight()
             } else {
-                response = render(try await answer(request, settings, &trail))
+                response = render(try await answer(request, context, settings, &trail))
             }
             CORS.allow(request, settings, &response)
         } catch {
@@ -79,7 +81,9 @@ struct Responder: HTTPResponder {
         return response
     }
 
-    private func answer(_ request: Request, _ settings: Settings, _ trail: inout Trail) async throws -> Answer {
+    private func answer(_ request: Request, _ context: AppContext, _ settings: Settings, _ trail: inout Trail)
+        async throws -> Answer
+    {
         let canonical = try CanonicalRequest(target: request.head.path ?? "/")
         trail.path = canonical.path
         let match = table.match(request.method, canonical.segments)
@@ -115,7 +119,11 @@ struct Responder: HTTPResponder {
             mfaCode: try request.text(of: .xMFACode)
         )
         if route.isHashing { try services.hasher.threads.checkRoom() }
-        guard route.takes != nil else { return try await route.handler(call) }
+        guard route.takes != nil else {
+            // What changes something is finished, whoever still listens.
+            guard route.isList else { return try await route.handler(call) }
+            return try await context.whileClientStays { [call] in try await route.handler(call) }
+        }
         let body = try await Body(of: request, for: route)
         if principal != nil {
             // The caller may have been signed out while the body came.

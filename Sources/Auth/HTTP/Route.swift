@@ -84,6 +84,12 @@ struct Route: Sendable {
         self.handler = handler
     }
 
+    /// Gives a list: reads what may be much.
+    var isList: Bool {
+        guard case .list = gives else { return false }
+        return method == .get
+    }
+
     /// Whom a route admits.
     enum Guard: String, Sendable {
         /// Anybody; a credential is not looked at.

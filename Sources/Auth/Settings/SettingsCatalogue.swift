@@ -141,6 +141,7 @@ enum SettingsCatalogue {
         .init(key: "auth.lockout.max_attempts", kind: .count(0...10_000), defaultValue: "10"),
         .init(key: "auth.lockout.duration_seconds", kind: .count(1...86_400), defaultValue: "900"),
         .init(key: "audit.kept_days", kind: .count(0...3650), defaultValue: "0"),
+        .init(key: Session.liveMaxKey, kind: .count(1...1000), defaultValue: "200"),
         .init(key: "rate_limit.enabled", kind: .flag, defaultValue: "1"),
         .init(key: "rate_limit.rules", kind: .rateRules, defaultValue: RateRules.standard.text),
     ]

@@ -45,6 +45,9 @@ enum SingleUsePurpose: String, Sendable, SQLConvertible {
         }
     }
 
+    /// So many unused ones of a purpose may a user have; a further one takes the place of the oldest.
+    static let outstandingMax = 20
+
     /// Whether a short code goes with the token.
     var hasCode: Bool { self == .otp }
 }

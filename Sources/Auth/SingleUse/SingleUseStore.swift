@@ -12,6 +12,7 @@ extension Transaction {
         payload: String? = nil,
         at now: Timestamp
     ) throws {
+        try makePlace(for: purpose, of: subject, at: now)
         try execute(
             """
             INSERT INTO one_time_tokens (digest, purpose, subject_id, slot, code, payload, created_at, expires_at)
@@ -32,7 +33,8 @@ extension Transaction {
         payload: String? = nil,
         at now: Timestamp
     ) throws -> Bool {
-        try execute(
+        try makePlace(for: purpose, of: subject, at: now)
+        return try execute(
             """
             INSERT INTO one_time_tokens (digest, purpose, subject_id, payload, created_at, expires_at)
             VALUES (\(token.digest), \(purpose), \(subject.user), \(payload), \(now),
@@ -40,6 +42,20 @@ extension Transaction {
             ON CONFLICT (digest) DO NOTHING
             """
         ) == 1
+    }
+
+    /// Removes the oldest unused tokens of a user when there are as many as there may be.
+    private func makePlace(for purpose: SingleUsePurpose, of subject: OneTimeSubject, at now: Timestamp) throws {
+        guard purpose.hasMany, let user = subject.user else { return }
+        try execute(
+            """
+            DELETE FROM one_time_tokens WHERE digest IN (
+                SELECT digest FROM one_time_tokens
+                WHERE subject_id = \(user) AND purpose = \(purpose) AND used_at IS NULL AND expires_at > \(now)
+                ORDER BY created_at DESC, digest LIMIT 1000 OFFSET \(SingleUsePurpose.outstandingMax - 1)
+            )
+            """
+        )
     }
 
     /// Kills everything outstanding of a user: what was mailed under an old password or email is good for nothing.

@@ -16,6 +16,8 @@ package final class PostgresDatabase: Database {
     private let changes = ChangeFeed()
     private let notices = PostgresNotices()
     private let listener: PostgresListener
+    private let searches: SearchLimits
+    private let damages = Damage()
 
     /// Held by ``writeAlone(_:)``; the number is "latchkey" in ASCII.
     private static let aloneLock: Int64 = 0x6C61_7463_686B_6579
@@ -41,7 +43,8 @@ package final class PostgresDatabase: Database {
         _ report: @escaping @Sendable (PostgresReport) -> Void
     ) {
         pool = PostgresPool(parameters, limits, report: report)
-        transactions = PostgresTransactions(changes: changes, notices: notices)
+        searches = limits.searches
+        transactions = PostgresTransactions(changes: changes, notices: notices, damages: damages)
         listener = PostgresListener(
             connect: { [pool] in try pool.openConnection() },
             notices,
@@ -81,6 +84,17 @@ package final class PostgresDatabase: Database {
     package func read<T: Sendable>(_ body: @escaping @Sendable (Transaction) throws -> T) async throws -> T {
         try await pool.run { [transactions] slot in try transactions.run(.read, on: slot, body) }
     }
+
+    package func search<T: Sendable>(_ body: @escaping @Sendable (Transaction) throws -> T) async throws -> T {
+        let end = SearchEnd(searches)
+        return try await end.whileWanted {
+            try await pool.run(.search, until: end) { [transactions] slot in
+                try transactions.search(on: slot, until: end, body)
+            }
+        }
+    }
+
+    package var damage: String? { damages.recent }
 
     package func write<T: Sendable>(_ body: @escaping @Sendable (Transaction) throws -> T) async throws -> T {
         try await pool.run { [transactions] slot in try transactions.run(.write, on: slot, body) }

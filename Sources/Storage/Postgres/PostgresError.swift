@@ -47,6 +47,9 @@ struct PostgresError {
         case "42501": .denied(message)
         // Statement and lock timeouts.
         case "57014", "55P03": .unavailable(message)
+        // Damaged data or index pages, and a file that can't be read.
+        case "XX001", "XX002", "58030":
+            .damaged("\(message). The server's data are damaged: check its disk and its log, and restore a backup")
         // PostgreSQL quotes the offending value in its messages of this class.
         case _ where sqlState.hasPrefix("22"): .failed("\(sqlState): a value has the wrong form")
         case _ where sqlState.hasPrefix("23"): .constraint(message)

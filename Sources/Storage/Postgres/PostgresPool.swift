@@ -11,6 +11,8 @@ final class PostgresPool: Sendable {
 
     private struct State {
         var waiting: Deque<Job> = []
+        var waitingSearches: Deque<Job> = []
+        var searchesRunning = 0
         var idleCount = 0
         /// Threads that have a connection, as far as they know.
         var connectedCount = 0
@@ -21,7 +23,9 @@ final class PostgresPool: Sendable {
     }
 
     private struct Job: Sendable {
-        let number: UInt64
+        let kind: PostgresJobKind
+        /// Nil for a transaction.
+        let end: SearchEnd?
         let deadline: ContinuousClock.Instant
         let run: @Sendable (PostgresSlot) -> Void
         let refuse: @Sendable (DatabaseError) -> Void
@@ -55,9 +59,17 @@ final class PostgresPool: Sendable {
     ///
     /// Throws ``DatabaseError/unavailable(_:)`` at once while the database is away or when the queue is full, and after
     /// ``PostgresLimits/waitMilliseconds`` when no connection comes free.
-    func run<T: Sendable>(_ job: @escaping @Sendable (PostgresSlot) throws -> T) async throws -> T {
+    ///
+    /// Searches have a share of the threads, and throw ``DatabaseError/tooManySearches`` in the place of the latter two.
+    func run<T: Sendable>(
+        _ kind: PostgresJobKind = .transaction,
+        until end: SearchEnd? = nil,
+        _ job: @escaping @Sendable (PostgresSlot) throws -> T
+    ) async throws -> T {
         try await withCheckedThrowingContinuation { continuation in
             enqueue(
+                kind,
+                until: end,
                 run: { slot in continuation.resume(with: Result { try job(slot) }) },
                 refuse: { continuation.resume(throwing: $0) }
             )
@@ -65,20 +77,45 @@ final class PostgresPool: Sendable {
     }
 
     private func enqueue(
+        _ kind: PostgresJobKind,
+        until end: SearchEnd?,
         run: @escaping @Sendable (PostgresSlot) -> Void,
         refuse: @escaping @Sendable (DatabaseError) -> Void
     ) {
-        let deadline = ContinuousClock.now + .milliseconds(limits.waitMilliseconds)
-        let (refusal, mustWait): (String?, Bool) = state.withLock { state in
-            if state.isClosed { return ("the database is closed", false) }
-            if let away = state.away { return (away, false) }
-            guard state.waiting.count < limits.waitingMax else { return ("too many wait for a connection", false) }
-            let number = (state.waiting.last?.number ?? 0) + 1
-            state.waiting.append(Job(number: number, deadline: deadline, run: run, refuse: refuse))
-            return (nil, state.waiting.count > state.idleCount)
+        let job = Job(
+            kind: kind,
+            end: end,
+            deadline: ContinuousClock.now + .milliseconds(limits.waitMilliseconds),
+            run: run,
+            refuse: refuse
+        )
+        var over: [Job] = []
+        let (refusal, mustWait): (DatabaseError?, Bool) = state.withLock { state in
+            if state.isClosed { return (.unavailable("the database is closed"), false) }
+            if let away = state.away { return (.unavailable(away), false) }
+            switch kind {
+            case .transaction:
+                guard state.waiting.count < limits.waitingMax else {
+                    return (.unavailable("too many wait for a connection"), false)
+                }
+                state.waiting.append(job)
+                return (nil, state.waiting.count > state.idleCount)
+            case .search:
+                if state.waitingSearches.count >= limits.searches.waitingCountMax {
+                    // Those whose clients have left take no place.
+                    over = state.waitingSearches.filter { $0.end?.reason != nil }
+                    state.waitingSearches.removeAll { $0.end?.reason != nil }
+                }
+                guard state.waitingSearches.count < limits.searches.waitingCountMax else {
+                    return (.tooManySearches, false)
+                }
+                state.waitingSearches.append(job)
+                return (nil, true)
+            }
         }
+        for job in over { job.refuse(.tooManySearches) }
         if let refusal {
-            refuse(.unavailable(refusal))
+            refuse(refusal)
             return
         }
         wakeUp.signal()
@@ -99,10 +136,18 @@ final class PostgresPool: Sendable {
                 overdue.append(first)
                 state.waiting.removeFirst()
             }
+            while let first = state.waitingSearches.first, first.deadline <= now {
+                overdue.append(first)
+                state.waitingSearches.removeFirst()
+            }
             return overdue
         }
         for job in overdue {
-            job.refuse(.unavailable("no connection came free within \(limits.waitMilliseconds) ms"))
+            switch job.kind {
+            case .transaction:
+                job.refuse(.unavailable("no connection came free within \(limits.waitMilliseconds) ms"))
+            case .search: job.refuse(.tooManySearches)
+            }
         }
     }
 
@@ -133,10 +178,11 @@ final class PostgresPool: Sendable {
             wakeUp.wait()
             let (job, isClosed) = state.withLock { state in
                 state.idleCount -= 1
-                return (state.waiting.popFirst(), state.isClosed)
+                return (takeNext(&state), state.isClosed)
             }
             if let job {
                 if (try? slot.take()) != nil || !giveBack(job) { job.run(slot) }
+                if job.kind == .search { leaveSearch() }
             } else if isClosed {
                 break
             }
@@ -145,13 +191,34 @@ final class PostgresPool: Sendable {
         ended.signal()
     }
 
+    /// Transactions come first; searches take no more than their share of the threads.
+    private func takeNext(_ state: inout State) -> Job? {
+        if let job = state.waiting.popFirst() { return job }
+        guard state.searchesRunning < limits.searchConnections, let search = state.waitingSearches.popFirst() else {
+            return nil
+        }
+        state.searchesRunning += 1
+        return search
+    }
+
+    private func leaveSearch() {
+        let mustWake = state.withLock { state in
+            state.searchesRunning -= 1
+            return !state.waitingSearches.isEmpty
+        }
+        if mustWake { wakeUp.signal() }
+    }
+
     /// Leaves a job to threads that have a connection, and tells whether there are any.
     private func giveBack(_ job: Job) -> Bool {
         let isGiven = state.withLock { state in
             guard state.away == nil, state.connectedCount > 0, pulse.isFelt, job.deadline > ContinuousClock.now else {
                 return false
             }
-            state.waiting.prepend(job)
+            switch job.kind {
+            case .transaction: state.waiting.prepend(job)
+            case .search: state.waitingSearches.prepend(job)
+            }
             return true
         }
         guard isGiven else { return false }
@@ -181,8 +248,8 @@ final class PostgresPool: Sendable {
                     return (false, Deque<Job>())
                 }
                 state.away = reason
-                defer { state.waiting = [] }
-                return (true, state.waiting)
+                defer { (state.waiting, state.waitingSearches) = ([], []) }
+                return (true, state.waiting + state.waitingSearches)
             }
             for job in refused { job.refuse(.unavailable(reason)) }
             if isFirst {
@@ -210,6 +277,13 @@ final class PostgresPool: Sendable {
     }
 }
 
+/// What a thread is wanted for.
+enum PostgresJobKind: Sendable {
+    case transaction
+    /// For a list or a search, which may be slow.
+    case search
+}
+
 /// How many connections a process opens, and how long who waits for one.
 package struct PostgresLimits: Sendable {
     package static let connectionsDefault = 8
@@ -219,15 +293,21 @@ package struct PostgresLimits: Sendable {
     /// Without a free connection in this time, a transaction is given up before it has begun.
     let waitMilliseconds: Int
     let waitingMax: Int
+    let searches: SearchLimits
+
+    /// Searches use so many of the connections at the same time: a quarter, and one at least.
+    var searchConnections: Int { max(1, connections / 4) }
 
     package init(
         connections: Int = connectionsDefault,
         waitMilliseconds: Int = waitMillisecondsDefault,
-        waitingMax: Int = 10_000
+        waitingMax: Int = 10_000,
+        searches: SearchLimits = SearchLimits()
     ) {
         self.connections = connections
         self.waitMilliseconds = waitMilliseconds
         self.waitingMax = waitingMax
+        self.searches = searches
     }
 }
 

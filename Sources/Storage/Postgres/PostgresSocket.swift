@@ -38,6 +38,9 @@ final class PostgresSocket {
         PQfinish(connection)
     }
 
+    /// What asks the server to end the statement that runs on this connection; nil without memory.
+    func cancel() -> PostgresCancel? { PQgetCancel(connection).map(PostgresCancel.init) }
+
     /// Such as 150_018 for 15.18.
     var serverVersion: Int { Int(PQserverVersion(connection)) }
 
@@ -183,5 +186,23 @@ final class PostgresSocket {
     private static func message(of connection: OpaquePointer) -> String {
         let text = String(cString: PQerrorMessage(connection))
         return text.split(separator: "\n").map { $0.drop(while: \.isWhitespace) }.joined(separator: " ")
+    }
+}
+
+/// Asks the server to end a connection's statement, from any thread, by a short connection of its own.
+///
+/// A class, since it owns memory of libpq.
+final class PostgresCancel: Sendable {
+    private let address: UInt
+
+    fileprivate init(_ cancel: OpaquePointer) {
+        address = UInt(bitPattern: cancel)
+    }
+
+    deinit { PQfreeCancel(OpaquePointer(bitPattern: address)) }
+
+    func request() {
+        var message = [CChar](repeating: 0, count: 256)
+        _ = PQcancel(OpaquePointer(bitPattern: address), &message, Int32(message.count))
     }
 }

@@ -11,11 +11,48 @@ final class PostgresTransactions: Sendable {
 
     private let changes: ChangeFeed
     private let notices: PostgresNotices
+    private let damages: Damage
     private let gate = PostgresGate()
+    private let cancels = DispatchQueue(label: "latchkey.postgres.cancels")
 
-    init(changes: ChangeFeed, notices: PostgresNotices) {
+    init(changes: ChangeFeed, notices: PostgresNotices, damages: Damage) {
         self.changes = changes
         self.notices = notices
+        self.damages = damages
+    }
+
+    /// Runs a read that is cancelled when it must end.
+    func search<T>(on slot: PostgresSlot, until end: SearchEnd, _ body: (Transaction) throws -> T) throws -> T {
+        try end.check()
+        defer {
+            end.disarm()
+            // A request to cancel may still be on its way, and would hit the next transaction of this connection.
+            if end.reason != nil { slot.drop() }
+        }
+        do {
+            return try run(.read, on: slot) { connection in
+                guard let cancel = connection.socket.cancel() else { return }
+                try end.arm(by: cancels) { [cancels, weak end] in
+                    Self.request(cancel, until: end, by: cancels)
+                }
+            } _: { transaction in
+                try body(transaction)
+            }
+        } catch {
+            try end.check()
+            throw error
+        }
+    }
+
+    /// Again and again until the search has ended: a request that comes between two statements is lost.
+    private static func request(_ cancel: PostgresCancel, until end: SearchEnd?, by queue: DispatchQueue) {
+        queue.async { [weak end] in
+            guard let end, end.isArmed else { return }
+            cancel.request()
+            queue.asyncAfter(deadline: .now() + .milliseconds(200)) { [weak end] in
+                request(cancel, until: end, by: queue)
+            }
+        }
     }
 
     /// `prepare` is called with each connection before its first attempt.
@@ -36,7 +73,9 @@ final class PostgresTransactions: Sendable {
             do {
                 return try attempted(kind, isFirst: attempt == 1) { try once(kind, on: connection, body) }
             } catch let failed as Failed {
-                guard failed.isRepeatable, attempt < Self.attemptsMax else { throw failed.error }
+                guard failed.isRepeatable, attempt < Self.attemptsMax else {
+                    throw (failed.error as? DatabaseError).map(damages.noting) ?? failed.error
+                }
                 attempt += 1
             }
             // Other nodes may be at the same: a while, longer each time, and not the same one for each.

@@ -11,6 +11,7 @@ final class GroupingWriter: Sendable {
 
     private let pool: DatabasePool
     private let changes: ChangeFeed
+    private let damages: Damage
     private let queue = Mutex(Queue())
 
     private struct Queue {
@@ -18,9 +19,10 @@ final class GroupingWriter: Sendable {
         var isDraining = false
     }
 
-    init(pool: DatabasePool, changes: ChangeFeed) {
+    init(pool: DatabasePool, changes: ChangeFeed, damages: Damage) {
         self.pool = pool
         self.changes = changes
+        self.damages = damages
     }
 
     func write<T: Sendable>(_ body: @escaping @Sendable (Transaction) throws -> T) async throws -> T {
@@ -57,7 +59,7 @@ final class GroupingWriter: Sendable {
             try db.execute(sql: "BEGIN IMMEDIATE")
             for write in group {
                 try db.execute(sql: "SAVEPOINT one")
-                if write.run(on: db) {
+                if write.run(on: db, damages) {
                     done.append(write)
                 } else {
                     // A full disk or an I/O error may have rolled back everything, savepoint included: then the group
@@ -72,7 +74,7 @@ final class GroupingWriter: Sendable {
             try db.execute(sql: "COMMIT")
         } catch {
             if db.isInsideTransaction { try? db.execute(sql: "ROLLBACK") }
-            let cause = (error as? GRDB.DatabaseError).map(DatabaseError.init) ?? error
+            let cause = (error as? GRDB.DatabaseError).map { damages.noting(DatabaseError($0)) } ?? error
             for write in group { write.fail(cause) }
             return
         }
@@ -88,7 +90,7 @@ private protocol GroupedWrite: AnyObject, Sendable {
     var topics: [String] { get }
 
     /// Runs the statements; false when the body threw, and must be rolled back.
-    func run(on db: GRDB.Database) -> Bool
+    func run(on db: GRDB.Database, _ damages: Damage) -> Bool
     func fail(_ error: any Error)
     func resume()
 }
@@ -106,8 +108,8 @@ private final class PendingWrite<T: Sendable>: GroupedWrite {
 
     var topics: [String] { state.withLock { $0.topics } }
 
-    func run(on db: GRDB.Database) -> Bool {
-        let transaction = Transaction(connection: SQLiteConnection(db: db), dialect: .sqlite)
+    func run(on db: GRDB.Database, _ damages: Damage) -> Bool {
+        let transaction = Transaction(connection: SQLiteConnection(db: db, damages: damages), dialect: .sqlite)
         do {
             let value = try body(transaction)
             state.withLock { $0 = (.success(value), transaction.topics) }

@@ -11,6 +11,8 @@ package final class SQLiteDatabase: Database {
     private let pool: DatabasePool
     private let writer: GroupingWriter
     private let changes: ChangeFeed
+    private let searches: SQLiteSearches
+    private let damages = Damage()
 
     /// The library's version; ``SQLiteDatabase/init(path:)`` refuses one that is older than 3.40.
     package static var version: String { String(cString: sqlite3_libversion()) }
@@ -21,7 +23,7 @@ package final class SQLiteDatabase: Database {
     /// Opens the file, or creates it for this user alone.
     ///
     /// Throws ``DatabaseError/unavailable(_:)`` when it can't.
-    package init(path: String) throws {
+    package init(path: String, searches limits: SearchLimits = SearchLimits()) throws {
         guard sqlite3_libversion_number() >= 3_040_000 else {
             throw DatabaseError.unavailable("SQLite \(Self.version) is too old: 3.40 or newer is needed.")
         }
@@ -43,22 +45,29 @@ package final class SQLiteDatabase: Database {
             // Not in `prepareDatabase`: a pool sets its writer to NORMAL behind that, which a power cut would make
             // forget commits.
             try pool.writeWithoutTransaction { db in try db.execute(sql: "PRAGMA synchronous = FULL") }
+            searches = try SQLiteSearches(path: path, configuration, limits, damages)
         } catch let error as GRDB.DatabaseError {
             throw DatabaseError(error)
         }
         changes = ChangeFeed()
-        writer = GroupingWriter(pool: pool, changes: changes)
+        writer = GroupingWriter(pool: pool, changes: changes, damages: damages)
     }
 
     package func read<T: Sendable>(_ body: @escaping @Sendable (Transaction) throws -> T) async throws -> T {
         do {
-            return try await pool.read { db in
-                try body(Transaction(connection: SQLiteConnection(db: db), dialect: .sqlite))
+            return try await pool.read { [damages] db in
+                try body(Transaction(connection: SQLiteConnection(db: db, damages: damages), dialect: .sqlite))
             }
         } catch let error as GRDB.DatabaseError {
-            throw DatabaseError(error)
+            throw damages.noting(DatabaseError(error))
         }
     }
+
+    package func search<T: Sendable>(_ body: @escaping @Sendable (Transaction) throws -> T) async throws -> T {
+        try await searches.run(body)
+    }
+
+    package var damage: String? { damages.recent }
 
     package func write<T: Sendable>(_ body: @escaping @Sendable (Transaction) throws -> T) async throws -> T {
         try await writer.write(body)
@@ -95,6 +104,7 @@ package final class SQLiteDatabase: Database {
 
     /// Folds the log into the database file, so that the file alone is complete, unless another process is reading.
     package func close() throws {
+        try searches.close()
         _ = try? pool.writeWithoutTransaction { db in try db.checkpoint(.truncate) }
         try pool.close()
     }
@@ -116,6 +126,7 @@ final class ChangeFeed: Sendable {
 /// A GRDB connection behind ``Connection``; used only inside the closure that GRDB handed it to.
 struct SQLiteConnection: Connection {
     let db: GRDB.Database
+    let damages: Damage
 
     func run(_ text: String, _ values: [Value]) throws -> (rows: [Row], changes: Int) {
         do {
@@ -133,7 +144,7 @@ struct SQLiteConnection: Connection {
             }
             return (rows, rows.count)
         } catch let error as GRDB.DatabaseError {
-            throw DatabaseError(error)
+            throw damages.noting(DatabaseError(error))
         }
     }
 }
@@ -174,11 +185,18 @@ extension DatabaseError {
         default:
             switch error.resultCode {
             case .SQLITE_CONSTRAINT: self = .constraint(message)
+            case .SQLITE_CORRUPT, .SQLITE_NOTADB: self = .damaged("\(message). \(Damage.advice)")
+            case .SQLITE_IOERR where Self.readFailures.contains(error.extendedResultCode):
+                self = .damaged("\(message). \(Damage.advice)")
             case .SQLITE_BUSY, .SQLITE_LOCKED, .SQLITE_FULL, .SQLITE_IOERR, .SQLITE_CANTOPEN, .SQLITE_READONLY,
-                .SQLITE_NOMEM:
+                .SQLITE_NOMEM, .SQLITE_PROTOCOL, .SQLITE_PERM:
                 self = .unavailable(message)
             default: self = .failed("\(error.extendedResultCode.rawValue): \(message)")
             }
         }
     }
+    /// The disk gives no bytes, or other ones than were written.
+    private static let readFailures: [ResultCode] = [
+        .SQLITE_IOERR_READ, .SQLITE_IOERR_SHORT_READ, .SQLITE_IOERR_CORRUPTFS, .SQLITE_IOERR_DATA, .SQLITE_IOERR_FSTAT,
+    ]
 }

@@ -246,6 +246,7 @@ private final class Announcer: Database {
     let dialect = Dialect.sqlite
 
     /// Whether the writes of other processes are heard.
+    let damage: String? = nil
     var hearsOthers: Bool {
         get { hearing.load(ordering: .relaxed) }
         set { hearing.store(newValue, ordering: .relaxed) }
@@ -260,6 +261,7 @@ private final class Announcer: Database {
     }
 
     func read<T: Sendable>(_ body: @escaping @Sendable (Transaction) throws -> T) async throws -> T { throw Empty() }
+    func search<T: Sendable>(_ body: @escaping @Sendable (Transaction) throws -> T) async throws -> T { throw Empty() }
     func write<T: Sendable>(_ body: @escaping @Sendable (Transaction) throws -> T) async throws -> T { throw Empty() }
     func watch() async throws {}
     func writeAlone<T: Sendable>(_ body: @escaping @Sendable (Transaction) throws -> T) async throws -> T {

@@ -36,7 +36,7 @@ struct RecordFilterTests {
             (#"username > 'M'"#, "username_folded > $1", [.text("m")]),
             ("email_verified = true", "email_verified = $1", [.bool(true)]),
             ("anonymous != \"false\"", "anonymous <> $1", [.bool(false)]),
-            (#"created_at >= "2026-01-31""#, "created_at >= $1", [.integer(1_769_817_600_000)]),
+            (#"created_at >= "2026-01-31""#, "+created_at >= $1", [.integer(1_769_817_600_000)]),
             ("last_login_at < 2026-01-31T12:00:00Z", "last_login_at < $1", [.integer(1_769_860_800_000)]),
             (#"updated_at <= "1970-01-01T00:00:00.001Z""#, "updated_at <= $1", [.integer(1)]),
             (#"status = """#, "status = $1", [.text("")]),

@@ -29,6 +29,10 @@ final class FaultyDatabase: Database {
         try await inner.read(body)
     }
 
+    func search<T: Sendable>(_ body: @escaping @Sendable (Transaction) throws -> T) async throws -> T {
+        try await inner.search(body)
+    }
+
     func write<T: Sendable>(_ body: @escaping @Sendable (Transaction) throws -> T) async throws -> T {
         try await inner.write { tx in try self.run(body, in: tx) }
     }
@@ -52,6 +56,7 @@ final class FaultyDatabase: Database {
     func onChange(_ handler: @escaping @Sendable (Change) -> Void) { inner.onChange(handler) }
     func watch() async throws { try await inner.watch() }
     var hearsOthers: Bool { inner.hearsOthers }
+    var damage: String? { inner.damage }
     func tell(_ topics: [String]) async throws { try await inner.tell(topics) }
     func close() throws { try inner.close() }
 

@@ -216,8 +216,8 @@ final class TestServer: Sendable {
     /// The newest mail of the development inbox to somebody.
     func mail(to recipient: String, _ template: MailTemplate) async throws -> JSON {
         let wanted = MailDesk.Wanted(recipient: EmailAddress(parsing: recipient), template: template)
-        guard let mail = try await MailDesk(services: services, readiness: Readiness()).inbox(wanted, limit: 1).first
-        else {
+        let desk = MailDesk(services: services, readiness: Readiness())
+        guard let mail = try await desk.inbox(wanted, page: Paging(query: ["perPage": "1"])).elements.first else {
             throw Reply.Unexpected(description: "no mail \(template) to \(recipient)")
         }
         return mail

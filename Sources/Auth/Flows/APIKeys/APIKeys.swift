@@ -44,7 +44,7 @@ struct APIKeys: Sendable {
         let id = SecretID(at: now, random: services.random)
         let key = try await services.write(as: actor) { [services] tx in
             guard try tx.user(user.id, in: collection.id) != nil else { throw AuthError(.notFound) }
-            guard try tx.countSecrets(of: user.id, .apikey) < Self.countMax else { throw AuthError(.tooManySecrets) }
+            try tx.checkPlace(for: .apikey, of: user.id, max: Self.countMax)
             let isPrimary = try tx.primaryAPIKey(of: user.id) == nil
             var key = UserSecret(id, of: user.id, wish, isPrimary: isPrimary, at: now)
             key.issuer = actor.apiKey
@@ -78,6 +78,7 @@ struct APIKeys: Sendable {
             }
             if let old { try tx.removeSecret(old, at: now) }
             let removed = actor.apiKey == nil || actor.id != user.id ? try tx.removeAPIKeysOfKeys(of: user.id) : 0
+            try tx.checkPlace(for: .apikey, of: user.id, max: Self.countMax)
             let expiresAt = old?.expiry(reassignedAt: now, isOwn: actor.apiKey == old?.id)
             let wish = Wish(name: old?.name, expiresAt: expiresAt, scopes: old?.scopes)
             var key = UserSecret(id, of: user.id, wish, isPrimary: true, at: now)

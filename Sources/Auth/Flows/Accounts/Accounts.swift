@@ -159,13 +159,15 @@ struct Accounts: Sendable {
 
     /// A page of the accounts that pass the filter, oldest first.
     func list(in collection: Collection, filter: RecordFilter, page: Paging) async throws -> PageOf<User> {
-        try await services.db.read { tx in
-            PageOf(
-                elements: try tx.users(in: collection.id, where: filter.condition, page: page),
-                page: page,
-                total: try tx.countUsers(in: collection.id, where: filter.condition)
-            )
-        }
+        let list = ListQuery(
+            name: "users:\(collection.id):\(filter.text)",
+            table: "users",
+            alternatives: ["collection_id = \(collection.id) AND \(filter.condition)"],
+            order: ["created_at", "id"],
+            isDescending: false,
+            origin: filter.createdFrom.map { [.integer($0.milliseconds), .text("")] }
+        ) { row in [.integer(try row.get("created_at")), .text(try row.get("id"))] }
+        return try await services.page(page, of: list, User.init)
     }
 
     /// What an admin may change beside the fields.

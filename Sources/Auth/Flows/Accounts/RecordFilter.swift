@@ -9,11 +9,16 @@ struct RecordFilter: Sendable {
     static let conditionsMax = 10
     static let bytesMax = 2000
 
+    /// As it was given; empty when there is no filter.
+    let text: String
     /// True for every record when there is no filter.
     let condition: SQL
+    /// No earlier record passes.
+    private(set) var createdFrom: Timestamp?
 
     /// Throws `validation_failed` saying what isn't understood.
     init(parsing text: String?) throws {
+        self.text = text ?? ""
         guard let text, !text.isEmpty else {
             condition = "TRUE"
             return
@@ -28,6 +33,9 @@ struct RecordFilter: Sendable {
             }
             let value = match.3 ?? match.4 ?? match.5 ?? ""
             conditions.append(try Self.condition(String(match.1), String(match.2), String(value)))
+            if match.1 == "created_at", match.2.hasPrefix(">"), let time = Timestamp(parsing: String(value)) {
+                createdFrom = max(time, createdFrom ?? time)
+            }
             rest = rest[match.range.upperBound...]
             guard match.6 == "&&" || rest.isEmpty else { throw Self.refusal("can't be read at “\(rest.prefix(40))”") }
             if match.6 == "&&" && rest.isEmpty { throw Self.refusal("ends in &&") }
@@ -48,6 +56,8 @@ struct RecordFilter: Sendable {
         case "username": try compare("username_folded", sign, value.folded)
         case "email_verified": try compare("email_verified", sign, flag: value)
         case "anonymous": try compare("anonymous", sign, flag: value)
+        // A list begins there (``createdFrom``): the plus leaves the index to that.
+        case "created_at" where sign.hasPrefix(">"): try compare("+created_at", sign, time: value)
         case "created_at": try compare("created_at", sign, time: value)
         case "updated_at": try compare("updated_at", sign, time: value)
         case "last_login_at": try compare("last_login_at", sign, time: value)

@@ -30,7 +30,7 @@ struct RecordRoutes: Sendable {
                 "/api/records/:col",
                 .admin,
                 "The records of a collection, oldest first",
-                query: [.optional("page", .integer), .optional("perPage", .integer), .optional("filter", .text)],
+                query: Paging.members + [.optional("filter", .text)],
                 gives: .list(.record)
             ) { call in
                 let collection = try call.collection()

@@ -38,7 +38,7 @@ struct Devices: Sendable {
         )
         let actor = principal.actor(from: client)
         try await services.write(as: actor) { [services] tx in
-            guard try tx.countSecrets(of: user.id, .device) < Self.countMax else { throw AuthError(.tooManySecrets) }
+            try tx.checkPlace(for: .device, of: user.id, max: Self.countMax)
             try tx.insertSecret(device, hash, lookup: lookup(text, of: user.id))
             let details: AuditDetails = ["type": "device", "secret": .string(device.id.rawValue)]
             try tx.audit(.secretCreated, by: actor, on: user.id, details: details, services)

@@ -32,7 +32,7 @@ struct Impersonation: Sendable {
                 throw AuthError(.forbidden, "Only an active person can be impersonated.")
             }
             let lent = Session(session, of: user, to: own, from: client, at: now, until: expiresAt)
-            try tx.insertSession(lent)
+            try tx.openSession(lent, settings, by: principal.actor(from: client), services)
             let details: AuditDetails = ["session": .string(session.rawValue), "reason": .optional(reason)]
             try tx.audit(.impersonationBegun, by: principal.actor(from: client), on: id, details: details, services)
             try outbox?.notify(user, of: .impersonated, in: collection, from: client, tx)

@@ -35,17 +35,24 @@ struct OAuthLinks: Sendable {
     }
 
     /// Oldest first.
-    func list(of principal: Principal) async throws -> [Identity] {
-        try await services.db.read { tx in try tx.identities(of: principal.user.id) }
+    func list(of principal: Principal, page: Paging) async throws -> PageOf<Identity> {
+        try part(page, of: try await services.db.read { tx in try tx.identities(of: principal.user.id) })
     }
 
     /// A user's, for an admin; oldest first.
     ///
     /// Throws `not_found`.
-    func list(of user: UserID, in collection: Collection) async throws -> [Identity] {
-        try await services.db.read { tx in
+    func list(of user: UserID, in collection: Collection, page: Paging) async throws -> PageOf<Identity> {
+        let links = try await services.db.read { tx in
             guard try tx.user(user, in: collection.id) != nil else { throw AuthError(.notFound) }
             return try tx.identities(of: user)
+        }
+        return try part(page, of: links)
+    }
+
+    private func part(_ page: Paging, of links: [Identity]) throws -> PageOf<Identity> {
+        try services.page(page, of: links, named: "links") { link in
+            [.integer(link.createdAt.milliseconds), .text(link.id.rawValue)]
         }
     }
 

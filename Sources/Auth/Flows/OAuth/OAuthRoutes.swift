@@ -1,5 +1,6 @@
 import HTTPTypes
 import OrderedCollections
+import Storage
 
 /// Sign-in by a provider (contract §3 OAuth2).
 struct OAuthRoutes: Sendable {
@@ -23,16 +24,14 @@ struct OAuthRoutes: Sendable {
                 Self.path + "/providers",
                 .open,
                 "The providers that one can sign in by",
+                query: Paging.members,
                 gives: .list(.object([.required("name", .text), .required("display_name", .text)]))
             ) { call in
                 _ = try call.collection()
-                return .data(
-                    .array(
-                        try await oauth.providers().map { provider in
-                            ["name": .string(provider.name), "display_name": .string(provider.displayName)]
-                        }
-                    )
-                )
+                let providers = try await oauth.providers()
+                return try call.services.page(Paging(query: call.query), of: providers, named: "providers") {
+                    [.text($0.name)]
+                }.answer { ["name": .string($0.name), "display_name": .string($0.displayName)] }
             },
             Route(
                 .get,
@@ -243,9 +242,10 @@ struct OAuthRoutes: Sendable {
                 Self.path + "/links",
                 .member,
                 "The providers linked to one's account",
+                query: Paging.members,
                 gives: .list(Self.link)
             ) { call in
-                try await answer(links.list(of: call.principal()))
+                try await answer(links.list(of: call.principal(), page: Paging(query: call.query)))
             },
             Route(
                 .delete,
@@ -267,9 +267,9 @@ struct OAuthRoutes: Sendable {
         .required("created_at", .time), .required("last_used_at", .time),
     ])
 
-    private func answer(_ identities: [Identity]) async throws -> Answer {
+    private func answer(_ links: PageOf<Identity>) async throws -> Answer {
         let names = try await oauth.displayNames()
-        return .data(.array(identities.map { $0.json(displayName: names[$0.provider]) }))
+        return links.answer { $0.json(displayName: names[$0.provider]) }
     }
 
     // MARK: Others' links
@@ -277,8 +277,16 @@ struct OAuthRoutes: Sendable {
     private var supporting: [Route] {
         let path = "/api/admin/users/:col/:id/links"
         return [
-            Route(.get, path, .admin, "The providers linked to a user's account", gives: .list(Self.link)) { call in
-                try await answer(links.list(of: call.userID(), in: call.collection()))
+            Route(
+                .get,
+                path,
+                .admin,
+                "The providers linked to a user's account",
+                query: Paging.members,
+                gives: .list(Self.link)
+            ) { call in
+                let page = try Paging(query: call.query)
+                return try await answer(links.list(of: call.userID(), in: call.collection(), page: page))
             },
             Route(
                 .delete,

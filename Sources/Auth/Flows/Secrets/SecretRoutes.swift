@@ -18,10 +18,17 @@ struct SecretRoutes: Sendable {
 
     private var reading: [Route] {
         [
-            Route(.get, Self.path, .selfOrAdmin, "A user's secrets, never their values", gives: .list(Self.secret)) {
-                call in
-                let list = try await secrets.list(of: subject(call))
-                return .data(.array(list.map { $0.json(at: call.time) }))
+            Route(
+                .get,
+                Self.path,
+                .selfOrAdmin,
+                "A user's secrets, never their values",
+                query: Paging.members,
+                gives: .list(Self.secret)
+            ) { call in
+                try await secrets.list(of: subject(call), page: Paging(query: call.query)).answer {
+                    $0.json(at: call.time)
+                }
             },
             Route(.get, Self.path + "/:sid", .selfOrAdmin, "One secret, never its value", gives: Self.secret) { call in
                 let secret = try await secrets.find(call.parameter("sid"), of: subject(call))

@@ -45,9 +45,13 @@ struct Secrets: Sendable {
         return Subject(user: user, collection: collection, principal: principal, client: client, factor: factor)
     }
 
-    func list(of subject: Subject) async throws -> [UserSecret] {
+    /// Oldest first.
+    func list(of subject: Subject, page: Paging) async throws -> PageOf<UserSecret> {
         try await services.lastUsed.flush(to: services.db)
-        return try await services.db.read { tx in try tx.secrets(of: subject.user.id) }
+        let secrets = try await services.db.read { tx in try tx.secrets(of: subject.user.id) }
+        return try services.page(page, of: secrets, named: "secrets:\(subject.user.id)") { secret in
+            [.integer(secret.createdAt.milliseconds), .text(secret.id.rawValue)]
+        }
     }
 
     /// Throws `not_found`.

@@ -36,7 +36,7 @@ extension Fields {
 
 /// An opaque token of a session, as the session's row keeps it: its digest, never itself.
 struct AccessToken: Sendable, Equatable {
-    /// More at once make the oldest die.
+    /// A further one takes the place of the oldest but the first.
     static let countMax = 8
 
     let digest: Digest

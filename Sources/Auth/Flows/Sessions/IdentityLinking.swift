@@ -55,8 +55,15 @@ extension Transaction {
 
     /// Links what belongs to nobody yet to a user.
     ///
-    /// Throws `identity_taken` when it is somebody's, `provider_already_linked` when the user has another of the provider.
+    /// Throws `identity_taken` when it is somebody's, `provider_already_linked` when the user has another of the provider,
+    /// `too_many_secrets` when they have as many as there may be.
     func link(_ identity: Identity, how: PendingLink.How, by actor: Actor, _ services: Services) throws {
+        guard try countIdentities(of: identity.userID) < Identity.countMax else {
+            throw AuthError(
+                .tooManySecrets,
+                "This account is linked to \(Identity.countMax) providers, and there can't be more. Unlink one first."
+            )
+        }
         do {
             try insertIdentity(identity)
         } catch DatabaseError.unique("identities_user_id_provider_realm") {

@@ -41,12 +41,18 @@ struct SessionRoutes: Sendable {
                 try await sessions.end(session.id, of: principal, because: .logout, from: call.client)
                 return .data(["ok": true])
             },
-            Route(.get, "/api/auth/sessions", .signedIn, "One's live sessions, newest first", gives: .list(.any)) {
-                call in
+            Route(
+                .get,
+                "/api/auth/sessions",
+                .signedIn,
+                "One's live sessions, newest first",
+                query: Paging.members,
+                gives: .list(.any)
+            ) { call in
                 let principal = try call.principal()
                 _ = try principal.signedInSession()
-                let live = try await sessions.list(of: principal)
-                return .data(.array(live.map { $0.json(isCurrent: $0.id == principal.session?.id) }))
+                let live = try await sessions.list(of: principal, page: Paging(query: call.query))
+                return live.answer { $0.json(isCurrent: $0.id == principal.session?.id) }
             },
             Route(
                 .delete,

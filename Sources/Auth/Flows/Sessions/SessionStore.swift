@@ -69,11 +69,13 @@ extension Transaction {
     func addAccessToken(_ token: AccessToken, to id: SessionID, at now: Timestamp) throws -> Bool {
         guard let session = try session(id), session.endReason(at: now) == nil else { return false }
         announce(Topic.session(id))
-        let tokens = session.accessTokens.filter { $0.expiresAt > now } + [token]
+        var tokens = session.accessTokens.filter { $0.expiresAt > now } + [token]
+        // The first one is the sign-in's own: whoever refreshes, even by a stolen token, can't push its owner out.
+        if tokens.count > AccessToken.countMax { tokens.removeSubrange(1...(tokens.count - AccessToken.countMax)) }
         let expiresAt = max(session.expiresAt, token.expiresAt)
         try execute(
             """
-            UPDATE sessions SET access_tokens = \(AccessToken.text(tokens.suffix(AccessToken.countMax))),
+            UPDATE sessions SET access_tokens = \(AccessToken.text(tokens)),
                 expires_at = \(expiresAt), removal_day = \(Session.removalDay(after: expiresAt))
             WHERE id = \(id)
             """
@@ -119,6 +121,29 @@ extension Transaction {
         for row in rows { announce(Topic.session(try row.get("id"))) }
         return rows.count
     }
+
+    /// Ends the oldest live sessions of a user beyond those that are kept; either their own, or those of admins in their place.
+    func endOldestSessions(of user: UserID, keeping count: Int, areImpersonations: Bool, at now: Timestamp) throws
+        -> [SessionID]
+    {
+        let rows = try all(
+            """
+            UPDATE sessions SET ended_at = \(now), end_reason = \(Session.EndReason.revoked)
+            WHERE id IN (
+                SELECT id FROM sessions WHERE user_id = \(user) AND ended_at IS NULL AND expires_at > \(now)
+                    AND (impersonated_by IS NOT NULL) = \(areImpersonations)
+                ORDER BY created_at DESC, id DESC LIMIT \(Self.sessionsEndedAtOnceMax) OFFSET \(count)
+            )
+            RETURNING id
+            """
+        )
+        let ids: [SessionID] = try rows.map { try $0.get("id") }
+        for id in ids { announce(Topic.session(id)) }
+        return ids
+    }
+
+    /// An account that has more since a limit was lowered loses them over several sign-ins.
+    private static let sessionsEndedAtOnceMax = 1000
 
     /// Ends the sessions that a device secret began.
     func endSessions(begunBy secret: UserSecret, at now: Timestamp) throws {

@@ -95,7 +95,7 @@ struct Sessions: Sendable {
                 if wish.type == .opaque { session.accessTokens = [.init(digest: opaque.digest, expiresAt: expiresAt)] }
                 try lockout.forget(in: tx)
                 let user = try links(tx, user)
-                try open(session, trace, at: now, in: tx)
+                try open(session, trace, settings, at: now, in: tx)
                 return (user.signedIn(at: now), session)
             case (.askSecondFactor, let user?):
                 // No failure, and no success either: what failed before stays counted.
@@ -120,10 +120,16 @@ struct Sessions: Sendable {
         )
     }
 
-    private func open(_ session: Session, _ trace: AuditDetails, at now: Timestamp, in tx: Transaction) throws {
-        try tx.insertSession(session)
-        try tx.noteSignIn(of: session.userID, at: now)
+    private func open(
+        _ session: Session,
+        _ trace: AuditDetails,
+        _ settings: Settings,
+        at now: Timestamp,
+        in tx: Transaction
+    ) throws {
         let actor = Actor(id: session.userID, client: session.client)
+        try tx.openSession(session, settings, by: actor, services)
+        try tx.noteSignIn(of: session.userID, at: now)
         try tx.audit(.signInSucceeded, by: actor, on: session.userID, details: trace, services)
     }
 
@@ -230,10 +236,17 @@ struct Sessions: Sendable {
     }
 
     /// The caller's live sessions, newest first.
-    func list(of principal: Principal) async throws -> [Session] {
+    func list(of principal: Principal, page: Paging) async throws -> PageOf<Session> {
         try await services.lastSeen.flush(to: services.db)
-        let now = services.clock.now()
-        return try await services.db.read { tx in try tx.liveSessions(of: principal.user.id, at: now) }
+        let user = principal.user.id
+        let list = ListQuery(
+            name: "sessions:\(user)",
+            table: "sessions",
+            alternatives: ["user_id = \(user) AND ended_at IS NULL AND expires_at > \(services.clock.now())"],
+            order: ["created_at", "id"],
+            isDescending: true
+        ) { row in [.integer(try row.get("created_at")), .text(try row.get("id"))] }
+        return try await services.page(page, of: list, asSearch: false, Session.init)
     }
 
     /// Ends one of the caller's sessions.
