@@ -106,7 +106,7 @@ struct Cursor: Sendable {
     /// Throws `validation_failed` for what ``text(of:)`` has not made for this list.
     func position(_ text: String) throws -> [Value] {
         guard text.utf8.count <= Self.textBytesMax, let bytes = Base64URL.decode(text),
-            let content = String(validating: bytes.dropFirst(Self.tagByteCount), as: UTF8.self),
+            let content = TextGate.text(bytes.dropFirst(Self.tagByteCount), as: .formValue),
             tag(content) == Array(bytes.prefix(Self.tagByteCount)), case .array(let parts)? = JSON(parsing: content)
         else {
             throw AuthError.validation(["cursor": "must be a next_cursor of this list, with the same filter"])
@@ -115,7 +115,7 @@ struct Cursor: Sendable {
             switch part {
             case .integer(let integer): .integer(integer)
             case .string(let text): .text(text)
-            default: .null
+            case .null, .bool, .number, .array, .object: .null
             }
         }
     }

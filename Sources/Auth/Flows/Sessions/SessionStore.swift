@@ -25,31 +25,22 @@ extension Transaction {
             FROM sessions LEFT JOIN session_generations AS next ON next.generation = sessions.generation + 1
             WHERE sessions.id = \(id)
             """
-        ).map(Session.init)
+        ).map { try Session($0) }
     }
-
-    /// Holds for sessions that were not ended together with all others (``endAllSessions(because:at:)``).
-    private static let isOfThisGeneration: SQL =
-        "generation = (SELECT coalesce(max(generation), 0) FROM session_generations)"
 
     /// What ending sets, beside a condition that names live sessions.
     private static func end(_ reason: Session.EndReason, at now: Timestamp) -> SQL {
         "ended_at = \(now), end_reason = \(reason), removal_day = \(Session.removalDay(after: now))"
     }
 
-    private static func isLive(at now: Timestamp) -> SQL {
-        "ended_at IS NULL AND expires_at > \(now) AND \(isOfThisGeneration)"
-    }
-
     /// The live sessions of a user, newest first.
     func liveSessions(of user: UserID, at now: Timestamp) throws -> [Session] {
         try all(
             """
-            SELECT sessions.*, NULL AS generation_ended_at, NULL AS generation_end_reason FROM sessions
-            WHERE user_id = \(user) AND \(Self.isLive(at: now))
+            SELECT * FROM sessions WHERE user_id = \(user) AND \(Session.isLive(at: now))
             ORDER BY created_at DESC, id DESC
             """
-        ).map(Session.init)
+        ).map(Session.init(live:))
     }
 
     /// Moves the end of a live session further away; false when it is that far already, or ended.
@@ -60,7 +51,7 @@ extension Transaction {
         return try execute(
             """
             UPDATE sessions SET expires_at = \(expiresAt), removal_day = \(Session.removalDay(after: expiresAt))
-            WHERE id = \(id) AND \(Self.isLive(at: now)) AND expires_at < \(expiresAt)
+            WHERE id = \(id) AND \(Session.isLive(at: now)) AND expires_at < \(expiresAt)
             """
         ) == 1
     }
@@ -98,7 +89,7 @@ extension Transaction {
         return try execute(
             """
             UPDATE sessions SET \(Self.end(reason, at: now))
-            WHERE id = \(id) AND user_id = \(user) AND \(Self.isLive(at: now))
+            WHERE id = \(id) AND user_id = \(user) AND \(Session.isLive(at: now))
             """
         ) == 1
     }
@@ -114,7 +105,7 @@ extension Transaction {
         let rows = try all(
             """
             UPDATE sessions SET \(Self.end(reason, at: now))
-            WHERE user_id = \(user) AND \(Self.isLive(at: now)) AND id <> \(kept?.rawValue ?? "")
+            WHERE user_id = \(user) AND \(Session.isLive(at: now)) AND id <> \(kept?.rawValue ?? "")
             RETURNING id
             """
         )
@@ -128,9 +119,9 @@ extension Transaction {
     {
         let rows = try all(
             """
-            UPDATE sessions SET ended_at = \(now), end_reason = \(Session.EndReason.revoked)
+            UPDATE sessions SET \(Self.end(.revoked, at: now))
             WHERE id IN (
-                SELECT id FROM sessions WHERE user_id = \(user) AND ended_at IS NULL AND expires_at > \(now)
+                SELECT id FROM sessions WHERE user_id = \(user) AND \(Session.isLive(at: now))
                     AND (impersonated_by IS NOT NULL) = \(areImpersonations)
                 ORDER BY created_at DESC, id DESC LIMIT \(Self.sessionsEndedAtOnceMax) OFFSET \(count)
             )
@@ -150,7 +141,7 @@ extension Transaction {
         let rows = try all(
             """
             UPDATE sessions SET \(Self.end(.revoked, at: now))
-            WHERE user_id = \(secret.userID) AND secret_id = \(secret.id) AND \(Self.isLive(at: now))
+            WHERE user_id = \(secret.userID) AND secret_id = \(secret.id) AND \(Session.isLive(at: now))
             RETURNING id
             """
         )
@@ -204,7 +195,30 @@ extension Session.End {
 }
 
 extension Session {
+    /// What holds for live sessions: also that they were not ended together with all others
+    /// (``Storage/Transaction/endAllSessions(because:at:)``).
+    static func isLive(at now: Timestamp) -> SQL {
+        """
+        ended_at IS NULL AND expires_at > \(now)
+            AND generation = (SELECT coalesce(max(generation), 0) FROM session_generations)
+        """
+    }
+
+    /// Of a row of the table alone, which ``isLive(at:)`` holds for.
+    init(live row: Row) throws {
+        try self.init(row, end: nil)
+    }
+
+    /// Of a row with the end of its generation.
     init(_ row: Row) throws {
+        try self.init(
+            row,
+            end: try End(row, "ended_at", "end_reason")
+                ?? End(row, "generation_ended_at", "generation_end_reason")
+        )
+    }
+
+    private init(_ row: Row, end: End?) throws {
         let methods: String = try row.get("methods")
         self.init(
             id: try row.get("id"),
@@ -217,8 +231,7 @@ extension Session {
             createdAt: try row.get("created_at"),
             lastSeenAt: try row.get("last_seen_at"),
             expiresAt: try row.get("expires_at"),
-            end: try End(row, "ended_at", "end_reason")
-                ?? End(row, "generation_ended_at", "generation_end_reason"),
+            end: end,
             accessTokens: try AccessToken.list(try row.get("access_tokens")),
             notValidAfter: try row.get("not_valid_after"),
             secret: try row.get("secret_id"),

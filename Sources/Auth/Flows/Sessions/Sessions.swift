@@ -242,11 +242,11 @@ struct Sessions: Sendable {
         let list = ListQuery(
             name: "sessions:\(user)",
             table: "sessions",
-            alternatives: ["user_id = \(user) AND ended_at IS NULL AND expires_at > \(services.clock.now())"],
+            alternatives: ["user_id = \(user) AND \(Session.isLive(at: services.clock.now()))"],
             order: ["created_at", "id"],
             isDescending: true
         ) { row in [.integer(try row.get("created_at")), .text(try row.get("id"))] }
-        return try await services.page(page, of: list, asSearch: false, Session.init)
+        return try await services.page(page, of: list, asSearch: false, Session.init(live:))
     }
 
     /// Ends one of the caller's sessions.
