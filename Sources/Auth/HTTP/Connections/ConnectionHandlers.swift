@@ -201,6 +201,8 @@ final class MessageHandler: ChannelDuplexHandler, RemovableChannelHandler {
             // To close both directions at once would have the kernel reset the connection, and the answer be lost.
             context.flush()
             context.close(mode: .output, promise: nil)
+            // Nobody else may be asking for more of it.
+            context.read()
         }
     }
 }
