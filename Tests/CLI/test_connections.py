@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import signal
 import subprocess
@@ -24,7 +25,7 @@ SLACK_SECONDS = 15
 DRAIN_SECONDS_MAX = 20
 
 CHUNKED = {"Content_Type": "application/json", "Transfer_Encoding": "chunked"}
-FIRST_HALF = HEALTH[:20]
+FIRST_HALF = HEALTH[:-4]
 
 
 def account(**members: str) -> bytes:
@@ -124,6 +125,38 @@ def test_a_body_that_is_not_read_behind_requests_sent_ahead_closes_the_connectio
         assert [answer.status if answer else 0 for answer in answers] == [200, 200, 200, 404]
         assert answers[3] and answers[3].closes
         assert wire.ends()
+
+
+def test_requests_behind_the_one_that_ends_the_connection_do_not_keep_it_open(server: Server) -> None:
+    last = head("GET", "/api/health", Connection="close")
+    with Wire(server.port) as wire:
+        answer = wire.send(last + HEALTH * 3).answer()
+        assert answer and answer.status == 200
+        assert wire.answer() is None
+        assert all_end({"the other direction": wire}, SLACK_SECONDS) == []
+
+
+def test_requests_sent_ahead_without_end_leave_the_others_their_turn(server: Server) -> None:
+    """A read holds hundreds of them, and every other connection would wait for their answers."""
+    with many(8, server.port) as greedy, Wire(server.port) as good:
+        for wire in greedy:
+            wire.socket.setblocking(False)
+        before = server.call("GET", "/api/health").headers["X-Request-Id"]
+        served = [request_number(before)]
+        for _ in range(20):
+            for wire in greedy:
+                with contextlib.suppress(BlockingIOError):
+                    wire.socket.send(HEALTH * 2_000)
+            answer = good.send(HEALTH).answer()
+            assert answer and answer.status == 200
+            served.append(request_number(answer.headers["X-Request-Id"]))
+        between = [later - earlier for earlier, later in itertools.pairwise(served)]
+        assert max(between) < 1_000, "so many requests were answered while the good client waited for one answer"
+
+
+def request_number(request_id: str) -> int:
+    """Requests are numbered in the order in which they are begun."""
+    return int(request_id.partition("-")[2], 16)
 
 
 # Heads that are too large

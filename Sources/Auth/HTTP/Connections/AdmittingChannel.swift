@@ -68,7 +68,10 @@ struct AdmittingChannel: ServerChildChannel {
             try handlers.addHandler(SocketHandler(watch, answerSeconds: limits.answerSeconds))
             let value = http.setup(channel: channel, logger: logger)
             let codec = try handlers.handler(type: HTTPConnectionStateHandler.self)
-            try handlers.addHandler(MessageHandler(watch, client: client), position: .before(codec))
+            try handlers.addHandlers(
+                [PipeliningHandler(), MessageHandler(watch, client: client)],
+                position: .before(codec)
+            )
             return value
         } catch {
             channel.close(promise: nil)

@@ -68,6 +68,8 @@ struct ConnectionState: Sendable {
     private var owed = 0
     /// The last of their requests has come as a whole.
     private var isComplete = true
+    /// Its client wants the connection to be closed then.
+    private var isLast = false
 
     init(_ limits: ConnectionLimits, at now: NIODeadline) {
         self.limits = limits
@@ -94,7 +96,8 @@ struct ConnectionState: Sendable {
         }
     }
 
-    mutating func headEnded(at now: NIODeadline) {
+    mutating func headEnded(isLast: Bool, at now: NIODeadline) {
+        self.isLast = isLast
         owed += 1
         headBytes = 0
         bodyBytes = 0
@@ -111,10 +114,10 @@ struct ConnectionState: Sendable {
         if phase == .body { (phase, since) = (.answering, now) }
     }
 
-    /// True when the connection must be closed, since the rest of the body is not wanted.
+    /// True when the connection must be closed, since nothing that still comes is wanted.
     mutating func answerEnded(at now: NIODeadline) -> Bool {
         // Without a request, it is the answer to what was no HTTP, of which the rest can't be read.
-        guard phase != .body, owed > 0 else {
+        guard phase != .body, owed > 0, !isLast else {
             owed = 0
             (phase, since) = (.lingering, now)
             return true
