@@ -63,7 +63,8 @@ import Testing
         let allowed: Set<String> = [
             "Auth/Installation.swift Date()",  // where the clock of the services is made
             "Auth/Background/Sweeper.swift Task.sleep", "Auth/Background/Lease.swift Task.sleep",
-            "Auth/Background/RateSharing.swift Task.sleep", "Auth/Audit/AuditChain.swift Task.sleep",
+            "Auth/Background/RateSharing.swift Task.sleep", "Auth/Background/MemoryReturn.swift Task.sleep",
+            "Auth/Audit/AuditChain.swift Task.sleep",
             "Auth/Email/Delivery.swift Task.sleep", "Auth/HTTP/Connections/Draining.swift Task.sleep",
             "Auth/Email/MailDesk.swift Task.sleep", "Auth/DatabaseMove.swift Task.sleep",
             "Storage/SQLite/SQLiteDatabase.swift Task.sleep",
