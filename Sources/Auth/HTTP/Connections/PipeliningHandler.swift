@@ -58,8 +58,9 @@ final class PipeliningHandler: ChannelDuplexHandler, RemovableChannelHandler {
 
     /// A loop that is late had no time to look at its sockets: twice as long a pause leaves it some.
     private func adaptPause(to delay: TimeAmount) {
-        let wanted = delay > .milliseconds(Self.pauseMillisecondsMin) ? pause + delay : .nanoseconds(pause.nanoseconds / 2)
-        pause = min(max(wanted, .milliseconds(Self.pauseMillisecondsMin)), .milliseconds(Self.pauseMillisecondsMax))
+        let (least, most) = (Self.pauseMillisecondsMin, Self.pauseMillisecondsMax)
+        let wanted = delay > .milliseconds(least) ? pause + delay : .nanoseconds(pause.nanoseconds / 2)
+        pause = min(max(wanted, .milliseconds(least)), .milliseconds(most))
     }
 
     /// Hands over the next request, as far as it has come.
