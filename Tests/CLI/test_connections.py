@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
 import json
 import signal
 import subprocess
@@ -150,8 +149,9 @@ def test_requests_sent_ahead_without_end_leave_the_others_their_turn(server: Ser
             answer = good.send(HEALTH).answer()
             assert answer and answer.status == 200
             served.append(request_number(answer.headers["X-Request-Id"]))
-        between = [later - earlier for earlier, later in itertools.pairwise(served)]
-        assert max(between) < 1_000, "so many requests were answered while the good client waited for one answer"
+        # Without turns it is thousands for each of them.
+        others = served[-1] - served[0]
+        assert others < 10_000, "so many requests were begun while the good client waited for twenty answers"
 
 
 def request_number(request_id: str) -> int:
