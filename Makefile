@@ -4,7 +4,7 @@ CONFIGURATION ?= debug
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run setup build test bench bench-compare bench-scaling lint format
+.PHONY: help run setup build test bench bench-compare bench-scaling attack lint format
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -43,6 +43,11 @@ bench-scaling: ## Measure one and two nodes on PostgreSQL
 	@scripts/setup --tests --bench
 	swift build -c release --product latchkey
 	scripts/with-postgres --durable .venv/bin/python Benchmarks/scaling.py $(ARGS)
+
+attack: ## Attack a release build, and measure what a good client sees of it
+	@scripts/setup --tests
+	swift build -c release --product latchkey
+	.venv/bin/python Benchmarks/attack.py $(ARGS)
 
 lint: ## Check the format; any finding fails
 	swift format lint --strict --parallel --recursive Sources Tests Package.swift

@@ -37,6 +37,7 @@ let package = Package(
         .systemLibrary(name: "CCurl", pkgConfig: "libcurl", providers: [.apt(["libcurl4-openssl-dev"])]),
         .systemLibrary(name: "CQREncode", pkgConfig: "libqrencode", providers: [.apt(["libqrencode-dev"])]),
         .systemLibrary(name: "CLibPQ", pkgConfig: "libpq", providers: [.apt(["libpq-dev"])]),
+        .target(name: "CMemory"),
         .target(
             name: "CRE2",
             // RE2 is linked statically: its library's name changes with each release of Debian.
@@ -56,7 +57,7 @@ let package = Package(
         .target(
             name: "Auth",
             dependencies: [
-                "CArgon2", "CCurl", "CQREncode", "CRE2", "Storage",
+                "CArgon2", "CCurl", "CMemory", "CQREncode", "CRE2", "Storage",
                 .product(name: "DequeModule", package: "swift-collections"),
                 .product(name: "Configuration", package: "swift-configuration"),
                 .product(name: "Crypto", package: "swift-crypto"),

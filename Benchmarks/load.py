@@ -54,6 +54,11 @@ class Meter:
         others = machine_cpu_seconds() - tree_cpu_seconds(os.getpid())
         return time.monotonic(), others, tree_cpu_seconds(self.server) if self.server else 0
 
+    def foreign_percent(self) -> float:
+        """What the others used since then, in percent of one core."""
+        elapsed, foreign, _ = (after - before for after, before in zip(self._read(), self._begin, strict=True))
+        return max(0.0, foreign / elapsed * 100)
+
     def load(self, result: dict[str, float]) -> Load:
         """The load `result` stands for, with the CPU time spent since this meter was made."""
         elapsed, foreign, server = (after - before for after, before in zip(self._read(), self._begin, strict=True))

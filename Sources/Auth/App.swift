@@ -204,6 +204,7 @@ package struct App: Sendable {
                     .init(service: chain), .init(service: jobs),
                     .init(service: Delivery(services: installation.services, lease: lease)),
                     .init(service: RateSharing(services: installation.services, limiter: responder.limiter)),
+                    .init(service: MemoryReturn()),
                     .init(service: application),
                     .init(service: Draining(readiness: readiness, connections: connections, services: services)),
                 ],

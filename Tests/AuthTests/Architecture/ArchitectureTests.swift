@@ -66,6 +66,7 @@ import Testing
             "Auth/Background/Jobs.swift Task.sleep",
             "Auth/Background/Lease.swift Task.sleep",
             "Auth/Background/RateSharing.swift Task.sleep", "Auth/Audit/AuditChain.swift Task.sleep",
+            "Auth/Background/MemoryReturn.swift Task.sleep",
             "Auth/Email/Delivery.swift Task.sleep", "Auth/HTTP/Connections/Draining.swift Task.sleep",
             "Auth/Email/MailDesk.swift Task.sleep", "Auth/DatabaseMove.swift Task.sleep",
             "Storage/SQLite/SQLiteDatabase.swift Task.sleep",

@@ -74,8 +74,8 @@ struct AdmittingChannel: ServerChildChannel {
             try handlers.addHandler(SocketHandler(watch, limits))
             let value = http.setup(channel: channel, logger: logger)
             let codec = try handlers.handler(type: HTTPConnectionStateHandler.self)
-            try handlers.addHandler(
-                MessageHandler(watch, isProxy: isProxy, client: client, refuse: refuse),
+            try handlers.addHandlers(
+                [PipeliningHandler(), MessageHandler(watch, isProxy: isProxy, client: client, refuse: refuse)],
                 position: .before(codec)
             )
             return value

@@ -19,10 +19,10 @@ final class BodyBudget: Sendable {
         var byAddress: [String: Int] = [:]
     }
 
-    /// An address may have a quarter of all, and one whole body in any case.
+    /// An address may have half of all, and one whole body in any case.
     init(bytesMax: Int) {
         self.bytesMax = bytesMax
-        addressBytesMax = max(Body.bytesMax + ConnectionLimits.readBytes, bytesMax / 4)
+        addressBytesMax = max(Body.bytesMax + ConnectionLimits.readBytes, bytesMax / 2)
     }
 
     var bytesReserved: Int { state.withLock { $0.bytes } }

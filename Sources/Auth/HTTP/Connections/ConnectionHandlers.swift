@@ -43,9 +43,9 @@ final class ConnectionWatch {
     func received(_ count: Int) { update { $0.received(count, at: loop.now) } }
 
     /// `address` is whom the request comes from, where that is not the socket's other end.
-    func headEnded(from address: String?) {
+    func headEnded(from address: String?, isLast: Bool) {
         reserved.append((0, address ?? connection.address))
-        update { $0.headEnded(at: loop.now) }
+        update { $0.headEnded(isLast: isLast, at: loop.now) }
     }
 
     /// Throws when these bytes may not be kept; from then on none of this connection are.
@@ -224,8 +224,10 @@ final class MessageHandler: ChannelDuplexHandler, RemovableChannelHandler {
     }
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+        guard !watch.isLingering else { return }
         switch unwrapInboundIn(data) {
-        case .head(let head): watch.headEnded(from: client(head))
+        case .head(let head):
+            watch.headEnded(from: client(head), isLast: head.headerFields[.connection] == "close")
         case .body(let bytes):
             guard !watch.isRefused else { return }
             do {
@@ -275,5 +277,7 @@ final class MessageHandler: ChannelDuplexHandler, RemovableChannelHandler {
     private func closeOutput(_ context: ChannelHandlerContext) {
         context.flush()
         context.close(mode: .output, promise: nil)
+        // Nobody else may be asking for more of it.
+        context.read()
     }
 }

@@ -70,6 +70,10 @@ struct ConnectionState: Sendable {
     private var bodyBytes = 0
     /// Answers that are owed.
     private var owed = 0
+    /// The last of their requests has come as a whole.
+    private var isComplete = true
+    /// Its client wants the connection to be closed then.
+    private var isLast = false
 
     init(_ limits: ConnectionLimits, at now: NIODeadline) {
         self.limits = limits
@@ -92,14 +96,18 @@ struct ConnectionState: Sendable {
             (phase, since, requestBegan) = (.head, now, now)
             headBytes = count
         case .head: headBytes += count
-        case .body, .answering, .lingering: break
+        // A head that is sent ahead: the parser gathers it while nobody reads requests.
+        case .answering: if isComplete { headBytes += count }
+        case .body, .lingering: break
         }
     }
 
-    mutating func headEnded(at now: NIODeadline) {
+    mutating func headEnded(isLast: Bool, at now: NIODeadline) {
+        self.isLast = isLast
         owed += 1
         headBytes = 0
         bodyBytes = 0
+        isComplete = false
         if owed == 1 { (phase, since) = (.body, now) }
     }
 
@@ -108,18 +116,26 @@ struct ConnectionState: Sendable {
     }
 
     mutating func requestEnded(at now: NIODeadline) {
+        isComplete = true
         if phase == .body { (phase, since) = (.answering, now) }
     }
 
-    /// True when the connection must be closed, since the rest of the body is not wanted.
+    /// True when the connection must be closed, since nothing that still comes is wanted.
     mutating func answerEnded(at now: NIODeadline) -> Bool {
-        owed -= 1
-        guard phase != .body else {
+        // Without a request, it is the answer to what was no HTTP, of which the rest can't be read.
+        guard phase != .body, owed > 0, !isLast else {
+            owed = 0
             (phase, since) = (.lingering, now)
             return true
         }
-        // Requests that were sent ahead are served as if they came now.
-        (phase, since) = (owed > 0 ? .answering : .idle, now)
+        owed -= 1
+        since = now
+        // Requests that were sent ahead are served as if they came now, and owe the rest of their body from now on.
+        switch (owed, isComplete) {
+        case (0, _): phase = headBytes > 0 ? .head : .idle
+        case (1, false): (phase, requestBegan) = (.body, now)
+        case (_, _): phase = .answering
+        }
         return false
     }
 

@@ -5,8 +5,8 @@ import Testing
 struct BodyBudgetTests {
     private let budget = BodyBudget(bytesMax: 8 << 20)
 
-    @Test func `an address may have a quarter of all`() throws {
-        try budget.reserve(2 << 20, for: "a")
+    @Test func `an address may have half of all`() throws {
+        try budget.reserve(4 << 20, for: "a")
         #expect(throws: BodyBudget.Refusal.address) { try budget.reserve(1, for: "a") }
         try budget.reserve(2 << 20, for: "b")
         budget.release(1 << 20, of: "a")

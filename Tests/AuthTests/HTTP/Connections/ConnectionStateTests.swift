@@ -34,7 +34,7 @@ struct ConnectionStateTests {
 
     @Test mutating func `a body has 10 seconds, and then must come at 1 KiB a second`() {
         state.received(100, at: at(0))
-        state.headEnded(at: at(1))
+        state.headEnded(isLast: false, at: at(1))
         #expect(!state.isEvictable)
         #expect(!isOver(10.9))
         #expect(isOver(11))
@@ -45,7 +45,7 @@ struct ConnectionStateTests {
 
     @Test mutating func `a request must be complete after 60 seconds, however fast it comes`() {
         state.received(100, at: at(5))
-        state.headEnded(at: at(6))
+        state.headEnded(isLast: false, at: at(6))
         state.bodyReceived(1_000_000)
         #expect(!isOver(64.9))
         #expect(isOver(65))
@@ -53,7 +53,7 @@ struct ConnectionStateTests {
 
     @Test mutating func `while an answer is owed the client has all the time there is`() {
         state.received(100, at: at(0))
-        state.headEnded(at: at(0))
+        state.headEnded(isLast: false, at: at(0))
         state.requestEnded(at: at(0))
         #expect(!isOver(1000))
         #expect(!state.isEvictable)
@@ -66,7 +66,7 @@ struct ConnectionStateTests {
 
     @Test mutating func `an answer to a body that has not come closes the connection, after a while for its reader`() {
         state.received(100, at: at(0))
-        state.headEnded(at: at(0))
+        state.headEnded(isLast: false, at: at(0))
         state.bodyReceived(10)
         let mustClose = state.answerEnded(at: at(3))
         #expect(mustClose)
@@ -78,7 +78,7 @@ struct ConnectionStateTests {
     @Test mutating func `requests sent ahead are answered one by one`() {
         state.received(500, at: at(0))
         for _ in 0..<3 {
-            state.headEnded(at: at(0))
+            state.headEnded(isLast: false, at: at(0))
             state.requestEnded(at: at(0))
         }
         for answer in 1...3 {
@@ -86,5 +86,31 @@ struct ConnectionStateTests {
             #expect(!mustClose)
             #expect(state.phase == (answer == 3 ? .idle : .answering))
         }
+    }
+
+    @Test mutating func `a head that is sent ahead is counted, and has its deadline from the answer on`() {
+        state.received(100, at: at(0))
+        state.headEnded(isLast: false, at: at(0))
+        state.requestEnded(at: at(0))
+        state.received(30_000, at: at(1))
+        state.received(30_000, at: at(2))
+        #expect(state.headBytes == 60_000)
+        let mustClose = state.answerEnded(at: at(3))
+        #expect(!mustClose)
+        #expect(state.phase == .head)
+        #expect(!isOver(12.9))
+        #expect(isOver(13))
+    }
+
+    @Test mutating func `a body that is sent ahead has its deadlines from the answer before it on`() {
+        state.received(200, at: at(0))
+        state.headEnded(isLast: false, at: at(0))
+        state.requestEnded(at: at(0))
+        state.headEnded(isLast: false, at: at(0))
+        state.bodyReceived(1)
+        _ = state.answerEnded(at: at(20))
+        #expect(state.phase == .body)
+        #expect(!isOver(29.9))
+        #expect(isOver(30))
     }
 }

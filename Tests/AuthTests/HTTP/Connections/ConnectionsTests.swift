@@ -16,7 +16,7 @@ struct ConnectionsTests {
     private func note(_ connection: Connection, isServing: Bool, at seconds: Int64) {
         let now = NIODeadline.uptimeNanoseconds(UInt64(seconds) * 1_000_000_000)
         var state = ConnectionState(.standard, at: now)
-        if isServing { state.headEnded(at: now) }
+        if isServing { state.headEnded(isLast: false, at: now) }
         connection.note(state, at: now)
     }
 
