@@ -7,10 +7,12 @@ import Testing
 @Suite struct LimitsTests {
     /// Bounds of loops, batches and formats, which no client meets.
     private static let internals: Set<String> = [
-        "AuditChain.batchMax", "AuditRetention.removedBatchMax", "AuditVerification.batchMax", "AuditSegmentFile.bytesMax",
+        "AuditChain.batchMax", "AuditRetention.removedBatchMax", "AuditVerification.batchMax",
+        "AuditSegmentFile.bytesMax",
         "CollectionJobs.builtBatchMax", "CollectionJobs.deletedBatchMax", "CollectionJobs.droppedBatchMax",
         "Configuration.signingSecretBytesMin", "Connections.sampleMax", "Connections.searchMax", "Field.textBytesMax",
-        "Guests.batchMax", "IDToken.keptSecondsMax", "LastSeen.batchMax", "MailHeader.wordBytesMax", "MemoryPlan.bytesMin",
+        "Guests.batchMax", "IDToken.keptSecondsMax", "LastSeen.batchMax", "MailHeader.wordBytesMax",
+        "MemoryPlan.bytesMin",
         "OAuthSignIn.attemptsMax", "RateLimiter.toldMax", "SuppliedSecret.distinctMin",
     ]
 
@@ -20,26 +22,40 @@ import Testing
 
     init() throws {
         page = try String(contentsOfFile: Repository.path("docs/limits.md"), encoding: .utf8).split(separator: "\n")
+        constants = try Self.read.get()
+        try #require(constants.count > 100)
+    }
+
+    private static let read = Result {
         var constants: [String: Double?] = [:]
         let root = Repository.path("Sources/Auth")
         let paths = FileManager.default.enumerator(atPath: root)?.compactMap { $0 as? String } ?? []
         for path in paths where path.hasSuffix(".swift") {
             var type = ""
-            for line in try String(contentsOfFile: root + "/" + path, encoding: .utf8).split(separator: "\n") {
-                if let match = line.prefixMatch(
-                    of: /(?:private |package |fileprivate )?(?:final )?(?:indirect )?(?:struct|enum|class|actor|extension) (\w+)/
-                ) {
-                    type = String(match.1)
-                }
-                let declaration = /\s+(?:private |package |fileprivate )?(?:static )?(?:let|var) (\w+)[^={]*[={]\s*([^}]*)/
-                guard let match = line.prefixMatch(of: declaration) else { continue }
-                let value = Self.value(of: match.2.trimmingCharacters(in: .whitespaces))
-                let isLimit = match.1.hasSuffix("Max") || match.1.hasSuffix("Min")
-                if value != nil || isLimit && line.contains("static") { constants["\(type).\(match.1)"] = value }
+            for line in try String(contentsOfFile: root + "/" + path, encoding: .utf8).utf8.split(separator: 10) {
+                // Regular expressions are slow in a debug build: few lines are worth one.
+                let line = String(line) ?? ""
+                if !line.utf8.starts(with: "    ".utf8), let name = typeName(line) { type = name }
+                let isConstant = line.utf8.starts(with: "    ".utf8) && !line.utf8.starts(with: "     ".utf8)
+                guard isConstant, let (name, value) = constant(line) else { continue }
+                let isLimit = name.hasSuffix("Max") || name.hasSuffix("Min")
+                if value != nil || isLimit && line.contains("static") { constants["\(type).\(name)"] = value }
             }
         }
-        self.constants = constants
-        try #require(constants.count > 100)
+        return constants
+    }
+
+    private static func typeName(_ line: String) -> String? {
+        let pattern =
+            /(?:private |package |fileprivate )?(?:final )?(?:indirect )?(?:struct|enum|class|actor|extension) (\w+)/
+        return line.prefixMatch(of: pattern).map { String($0.1) }
+    }
+
+    private static func constant(_ line: String) -> (name: String, value: Double?)? {
+        let pattern = /\s+(?:private |package |fileprivate )?(?:static )?(?:let|var) (\w+)[^={]*[={]\s*([^}]*)/
+        return line.prefixMatch(of: pattern).map { match in
+            (String(match.1), value(of: match.2.trimmingCharacters(in: .whitespaces)))
+        }
     }
 
     @Test func `every limit of the source code is on the page, or is internal`() {
@@ -68,7 +84,10 @@ import Testing
             for match in row[2].matches(of: /`([a-z_]+(?:\.[a-z_]+)+)`/) {
                 let key = String(match.1)
                 guard key != "rate_limit.rules", key != "audit.kept_days" else { continue }
-                #expect(SettingsCatalogue.definition(of: key)?.defaultValue == row[1].trimmingCharacters(in: .whitespaces), "\(key)")
+                #expect(
+                    SettingsCatalogue.definition(of: key)?.defaultValue == row[1].trimmingCharacters(in: .whitespaces),
+                    "\(key)"
+                )
             }
         }
         #expect(SettingsCatalogue.definition(of: "audit.kept_days")?.defaultValue == "0")
