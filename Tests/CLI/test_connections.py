@@ -302,9 +302,9 @@ def test_a_trusted_proxy_is_not_capped_and_its_clients_are(small: Server) -> Non
     time.sleep(1.5)  # so that the running server has noticed
     with many(25, small.port, proxy) as wires:
         assert [wire.ask() for wire in wires] == [200] * 25
-        stuck(wires[:1], sent=600_000, X_Forwarded_For="192.0.2.1")
+        stuck(wires[:1], sent=900_000, X_Forwarded_For="192.0.2.1")
         time.sleep(0.5)
-        body = b"x" * 600_000
+        body = b"x" * 900_000
         same = wires[1].send(head("POST", LOGIN, len(body), X_Forwarded_For="192.0.2.1") + body).answer()
         assert same and same.status == 429
         assert wires[2].ask(head("POST", LOGIN, len(body), X_Forwarded_For="192.0.2.2") + body) == 400

@@ -50,7 +50,7 @@ SAMPLED = {"email.": "email.verify.", "oauth2.": "oauth2.oidc."}
 # Nothing here depends on where accounts are stored.
 pytestmark = pytest.mark.engine("sqlite")
 
-REFUSED = {400, 401, 403, 404, 409, 413, 414, 415, 422, 429, 431}
+REFUSED = {400, 401, 403, 404, 405, 409, 413, 414, 415, 422, 429, 431}
 
 
 @dataclass

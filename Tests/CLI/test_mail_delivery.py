@@ -208,7 +208,7 @@ def test_a_setting_that_changes_while_a_mail_is_under_way_sends_it_no_second_tim
     server = using(launch, mailbox.start())
     email = registered(server)
     eventually(lambda: outbox(server, email)[0]["attempts"])
-    change_settings(server, {"smtp.from": SENDER})
+    change_settings(server, {"smtp.from": "Latchkey <changed@example.org>"})
     assert_sent_once(server, mailbox, email, RETRY_SECONDS_MAX)
     assert outbox(server, email)[0]["attempts"] == 1
 
@@ -234,7 +234,7 @@ def test_a_mail_is_given_up_after_eight_refusals(launch: Launch, mailbox: Mailbo
     for times in range(1, REFUSALS_MAX):
         assert tried(server, email, times)["state"] == "pending"
         # A changed setting lets what waits be tried at once.
-        change_settings(server, {"smtp.from": SENDER})
+        change_settings(server, {"smtp.from": f"Latchkey <try-{times}@example.org>"})
     (row,) = eventually(lambda: outbox(server, email, "failed"))
     assert (row["attempts"], row["next_attempt_at"]) == (REFUSALS_MAX, None)
     assert "No such mailbox" in row["last_error"]
