@@ -141,7 +141,7 @@ extension JSON {
     }
 }
 
-/// The name of a member, compared and hashed as bytes: two readers of a document must agree on which names are equal,
+/// The name of a member, compared as bytes: two readers of a document must agree on which names are equal,
 /// and Swift's own comparison of texts normalises them first.
 struct MemberName: Hashable, Comparable, Sendable {
     let text: String
@@ -151,6 +151,8 @@ struct MemberName: Hashable, Comparable, Sendable {
     }
 
     static func == (left: MemberName, right: MemberName) -> Bool {
+        // Different texts have different bytes; of equal ones the bytes may differ all the same.
+        guard left.text == right.text else { return false }
         var (left, right) = (left.text, right.text)
         return left.withUTF8 { left in right.withUTF8 { right in left.elementsEqual(right) } }
     }
@@ -159,10 +161,8 @@ struct MemberName: Hashable, Comparable, Sendable {
         left.text.utf8.lexicographicallyPrecedes(right.text.utf8)
     }
 
-    func hash(into hasher: inout Hasher) {
-        var text = text
-        text.withUTF8 { hasher.combine(bytes: UnsafeRawBufferPointer($0)) }
-    }
+    /// Of the text: names of the same bytes have the same hash, and the gate bounds what it costs.
+    func hash(into hasher: inout Hasher) { text.hash(into: &hasher) }
 }
 
 extension MemberName: ExpressibleByStringInterpolation {

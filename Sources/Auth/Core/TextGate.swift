@@ -42,7 +42,8 @@ enum TextGate {
     static func text(_ text: String, as kind: TextKind) -> String? {
         guard text.utf8.count <= kind.bytesMax else { return nil }
         guard kind.isASCII else { return StreamSafeText.holds(text) ? text : nil }
-        return text.utf8.allSatisfy { $0 < 0x80 } ? text : nil
+        var text = text
+        return text.withUTF8 { bytes in bytes.allSatisfy { $0 < 0x80 } } ? text : nil
     }
 
     /// The beginning of a text that is only kept to be shown: what isn't printable ASCII becomes a question mark.

@@ -23,9 +23,13 @@ struct AppContext: RequestContext {
 
     /// Runs `body`, whose task is cancelled when the client closes the connection.
     func whileClientStays<T: Sendable>(_ body: @escaping @Sendable () async throws -> T) async throws -> T {
-        guard let channel,
-            let presence = try? await channel.pipeline.handler(type: ClientPresence.self).get()
-        else { return try await body() }
+        guard let channel, let presence = try? await presence(on: channel) else { return try await body() }
         return try await presence.whilePresent(body)
+    }
+
+    private func presence(on channel: any Channel) async throws -> ClientPresence {
+        try await channel.eventLoop.submit {
+            try channel.pipeline.syncOperations.handler(type: SocketHandler.self).presence
+        }.get()
     }
 }

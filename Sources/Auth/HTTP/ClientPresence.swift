@@ -1,12 +1,9 @@
-import NIOCore
 import Synchronization
 
 /// Notices that the other end of a connection has left, so that what was done for it can end.
 ///
-/// A class, since it is a handler of the connection's pipeline and of what runs for its requests.
-final class ClientPresence: ChannelInboundHandler, RemovableChannelHandler, Sendable {
-    typealias InboundIn = Any
-
+/// Told by the ``SocketHandler`` of the connection. A class, since it is shared with what runs for its requests.
+final class ClientPresence: Sendable {
     private struct State {
         var hasLeft = false
         var nextID = 0
@@ -15,18 +12,8 @@ final class ClientPresence: ChannelInboundHandler, RemovableChannelHandler, Send
 
     private let state = Mutex(State())
 
-    func channelInactive(context: ChannelHandlerContext) {
-        leave()
-        context.fireChannelInactive()
-    }
-
-    func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
-        // A client that has closed its connection looks at first like one that only sends no more.
-        if case .inputClosed? = event as? ChannelEvent { leave() }
-        context.fireUserInboundEventTriggered(event)
-    }
-
-    private func leave() {
+    /// The client has closed the connection, or its half of it: at first one can't tell which.
+    func leave() {
         let leaving = state.withLock { state in
             state.hasLeft = true
             defer { state.leaving = [:] }

@@ -36,7 +36,6 @@ struct AdmittingChannel: ServerChildChannel {
         http = HTTP1Channel(
             responder: responder,
             configuration: .init(
-                additionalChannelHandlers: [ClientPresence()],
                 idleTimeout: nil,
                 httpDecoderConfiguration: .init(
                     maxHeaderFieldSize: ConnectionLimits.headerListBytesMax,

@@ -14,6 +14,8 @@ final class ConnectionWatch {
     private let connections: Connections
     private let budget: BodyBudget
     private let loop: any EventLoop
+    /// When bytes came last, or an answer ended: what the parser makes of the bytes happens at the same time.
+    private var now: NIODeadline
     private var timer: (task: Scheduled<Void>, deadline: NIODeadline)?
     /// What was reserved for the requests that are not answered yet, the oldest first.
     private var reserved: Deque<(bytes: Int, address: String)> = []
@@ -27,12 +29,13 @@ final class ConnectionWatch {
         _ limits: ConnectionLimits,
         on loop: any EventLoop
     ) {
-        state = ConnectionState(limits, at: loop.now)
+        now = loop.now
+        state = ConnectionState(limits, at: now)
         self.connection = connection
         self.connections = connections
         self.budget = budget
         self.loop = loop
-        connection.note(state, at: loop.now)
+        connection.note(state, at: now)
     }
 
     /// The last request has begun, and not all of it has come.
@@ -40,12 +43,15 @@ final class ConnectionWatch {
     var isLingering: Bool { state.phase == .lingering }
     var isHeadTooLong: Bool { state.headBytes > ConnectionLimits.headBytesMax }
 
-    func received(_ count: Int) { update { $0.received(count, at: loop.now) } }
+    func received(_ count: Int) {
+        now = loop.now
+        update { $0.received(count, at: now) }
+    }
 
     /// `address` is whom the request comes from, where that is not the socket's other end.
     func headEnded(from address: String?, isLast: Bool) {
         reserved.append((0, address ?? connection.address))
-        update { $0.headEnded(isLast: isLast, at: loop.now) }
+        update { $0.headEnded(isLast: isLast, at: now) }
     }
 
     /// Throws when these bytes may not be kept; from then on none of this connection are.
@@ -61,13 +67,14 @@ final class ConnectionWatch {
         reserved[last].bytes += count
     }
 
-    func requestEnded() { update { $0.requestEnded(at: loop.now) } }
+    func requestEnded() { update { $0.requestEnded(at: now) } }
 
     /// True when the connection must be closed, since the rest of a body is not wanted.
     func answerEnded() -> Bool {
         if let first = reserved.popFirst() { budget.release(first.bytes, of: first.address) }
         defer { keepDeadline() }
-        return update { $0.answerEnded(at: loop.now) }
+        now = loop.now
+        return update { $0.answerEnded(at: now) }
     }
 
     /// No answer is owed, so that another can be given.
@@ -75,7 +82,8 @@ final class ConnectionWatch {
 
     /// After the last answer: whatever still comes is thrown away, until the client has had time to read.
     func abandon() {
-        update { $0.abandon(at: loop.now) }
+        now = loop.now
+        update { $0.abandon(at: now) }
         keepDeadline()
     }
 
@@ -110,7 +118,7 @@ final class ConnectionWatch {
     }
 
     private func update<T>(_ change: (inout ConnectionState) -> T) -> T {
-        defer { connection.note(state, at: loop.now) }
+        defer { connection.note(state, at: now) }
         return change(&state)
     }
 }
@@ -126,6 +134,7 @@ final class SocketHandler: ChannelDuplexHandler, RemovableChannelHandler {
     typealias OutboundOut = IOData
 
     let watch: ConnectionWatch
+    let presence = ClientPresence()
     private let limits: ConnectionLimits
     private var stuck: Scheduled<Void>?
     private var pause: Scheduled<Void>?
@@ -191,8 +200,14 @@ final class SocketHandler: ChannelDuplexHandler, RemovableChannelHandler {
     func channelInactive(context: ChannelHandlerContext) {
         stuck?.cancel()
         pause?.cancel()
+        presence.leave()
         watch.closed()
         context.fireChannelInactive()
+    }
+
+    func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
+        if let event = event as? ChannelEvent, case .inputClosed = event { presence.leave() }
+        context.fireUserInboundEventTriggered(event)
     }
 
     func handlerRemoved(context: ChannelHandlerContext) { watch.closed() }
@@ -245,11 +260,15 @@ final class MessageHandler: ChannelDuplexHandler, RemovableChannelHandler {
     func write(context: ChannelHandlerContext, data: NIOAny, promise: EventLoopPromise<Void>?) {
         switch unwrapOutboundIn(data) {
         case .head(var head):
-            if watch.isBodyUnread { head.headerFields[.connection] = "close" }
             // Other clients' requests come by the same connection of a proxy.
             if !isProxy, head.status == .tooManyRequests || head.status == .serviceUnavailable {
                 context.triggerUserOutboundEvent(ReadPause(), promise: nil)
             }
+            guard watch.isBodyUnread else {
+                context.write(data, promise: promise)
+                return
+            }
+            head.headerFields[.connection] = "close"
             context.write(wrapOutboundOut(.head(head)), promise: promise)
         case .body: context.write(data, promise: promise)
         case .end:
