@@ -70,6 +70,8 @@ struct AdmittingChannel: ServerChildChannel {
                 maximum: ConnectionLimits.readBytes
             )
             try channel.syncOptions?.setOption(.recvAllocator, value: sizes)
+            // One piece at a time, so that what is sent ahead stays below the limit of a head, which counts it.
+            try channel.syncOptions?.setOption(.maxMessagesPerRead, value: 1)
             try handlers.addHandler(SocketHandler(watch, limits))
             let value = http.setup(channel: channel, logger: logger)
             let codec = try handlers.handler(type: HTTPConnectionStateHandler.self)
