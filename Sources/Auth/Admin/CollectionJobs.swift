@@ -117,7 +117,7 @@ extension Job {
         Job(id: id, kind: .deleteCollection, collection: collection, payload: [:], place: nil, done: 0)
     }
 
-    /// What makes the unique values of a collection fit its new fields; nil when they do.
+    /// The job that brings the unique values of a collection in line with its new fields; nil when there is nothing to do.
     static func uniqueValues(from old: Collection, to new: Collection, _ id: Identifier<Job>) -> Job? {
         let former = old.schema.own.filter(\.isUnique)
         let wanted = new.schema.own.filter(\.isUnique)

@@ -58,7 +58,7 @@ struct Collections: Sendable {
             guard let old = try tx.collection(id) else { throw AuthError(.notFound) }
             let wanted = try old.changed(by: body, isNew: false, at: now)
             if old.isAdmins { try wanted.checkAdmins(against: old) }
-            // What changes nothing writes nothing.
+            // A change that changes nothing writes nothing.
             guard !wanted.holdsTheSame(as: old) else { return (old, nil) }
             guard try !tx.hasJobs(on: id) else {
                 throw AuthError(

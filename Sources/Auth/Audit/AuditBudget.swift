@@ -2,7 +2,7 @@ import Storage
 
 /// How many rows of an event the audit log takes within an hour.
 ///
-/// What is beyond that is counted, and told by one row of ``AuditEvent/rowsWithheld`` after the hour.
+/// Further rows are only counted, and one row of ``AuditEvent/rowsWithheld`` tells the count after the hour.
 enum AuditBudget: Sendable {
     /// Rows of an event within an hour that requests from an address can cause, or that are about one account.
     static let strangerRowsPerHourMax = 100
@@ -16,7 +16,7 @@ enum AuditBudget: Sendable {
     /// Admins, the command line and the server cause it, or it happens once to an account or needs a mailed token.
     case unlimited
 
-    /// Whose budget a row is taken from.
+    /// The budget that a row is taken from.
     struct Share: Sendable {
         let key: Digest
         let rowsMax: Int

@@ -78,7 +78,7 @@ extension Transaction {
 }
 
 extension AuditBudget.Share {
-    /// What the row about a spent budget shows as the address.
+    /// The address that is shown by the row about a spent budget.
     fileprivate var client: Client { address.map { Client(address: $0, userAgent: nil) } ?? .server }
 }
 

@@ -25,7 +25,7 @@ struct AuditRetention: Sendable {
         while try await closeNext(before: limit) { try await removeClosed() }
     }
 
-    /// What a crash or an earlier run has left of closed segments.
+    /// Finishes the segments that a crash or an earlier run has left closed but not removed.
     private func removeClosed() async throws {
         guard let last = try await services.db.read({ tx in try tx.lastAuditSegment() })?.last else { return }
         try await Steps(db: services.db).run(rowsMax: Self.removedBatchMax) { tx, rows in

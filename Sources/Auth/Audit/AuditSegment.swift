@@ -49,7 +49,7 @@ struct AuditSegment: Sendable, Equatable {
         return "segment-" + String(repeating: "0", count: max(0, 6 - digits.count)) + digits + ".jsonl"
     }
 
-    /// What is wrong with it behind `former`, as a sentence; nil when nothing is.
+    /// A sentence about the fault of this segment behind `former`; nil when there is none.
     func problem(after former: AuditSegment?, _ auditKey: AuditKey) -> String? {
         let expected = (former?.number ?? 0) + 1
         guard number == expected else {

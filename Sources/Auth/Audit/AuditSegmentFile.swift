@@ -57,7 +57,7 @@ struct AuditSegmentFile: Sendable {
         }
     }
 
-    /// What is wrong with it, as a sentence; nil when it holds the rows of this segment.
+    /// A sentence about the fault of the file; nil when it holds the rows of this segment.
     ///
     /// `checkpoint` is one that lies in the segment.
     func problem(as segment: AuditSegment, _ checkpoint: AuditCheckpoint?) throws -> String? {

@@ -56,7 +56,7 @@ struct SettingsChanges: Sendable {
             }
             let removed = cleared.filter { stored[$0] != nil }
             let names = (written.map(\.key) + removed).sorted()
-            // What changes nothing writes nothing.
+            // A change that changes nothing writes nothing.
             guard !names.isEmpty else { return }
             for setting in written { try tx.putSetting(setting, at: now) }
             for key in removed { try tx.removeSetting(key) }

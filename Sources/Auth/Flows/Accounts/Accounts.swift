@@ -212,7 +212,7 @@ struct Accounts: Sendable {
             // Where there is mail, the address that waits is written last, so that the record has it.
             let waiting = confirmingEmail && outbox != nil && input.email?.text != old.email ? input.email : nil
             var user = try old.changed(by: waiting == nil ? input : input.withoutEmail, admin, at: now)
-            // What changes nothing writes nothing.
+            // A change that changes nothing writes nothing.
             guard waiting != nil || hashed != nil || !user.holdsTheSame(as: old) else { return old }
             if collection.isAdmins && user.status != .active { try tx.checkAnotherAdmin(than: id, in: collection.id) }
             try tx.updateUser(user, schema: collection.schema)
